@@ -1,0 +1,46 @@
+/*
+ * TLS 1.3 (RFC 8446) as protocol.md section 3 wants it: ALPN (RFC 7301)
+ * required, SNI, DNS-ID checks, a client certificate where the configuration
+ * has one, tickets. Certificates of a peer are checked for the purpose of a
+ * TLS server at both ends, since public CAs issue nothing else.
+ */
+#ifndef IM2000_NET_TLS_H
+#define IM2000_NET_TLS_H
+
+#include "net/stream.h"
+
+struct tls_config; /* counted: every stream holds one reference, so it can be replaced while in use */
+
+struct tls_options {
+	const char *certificate; /* PEM chain; NULL for a client without */
+	const char *key;
+	const char *ca_file;     /* PEM; NULL: the system's store */
+	bool server;
+	bool ask_client;         /* server: ask for a certificate; a missing or bad one does not end the handshake */
+};
+
+/*
+ * Reads the files now. 0; ERR_CONFIG with E filled (file unreadable, key does
+ * not belong to certificate, ...), ERR_NOMEM.
+ */
+int tls_config_create(const struct tls_options *options, struct tls_config **out, struct err_text *e);
+struct tls_config *tls_config_hold(struct tls_config *c);
+void tls_config_drop(struct tls_config *c); /* NULL is fine */
+
+/* When the configuration's own certificate ends (microseconds since 1970), 0 for none. */
+uint64_t tls_config_expires_us(const struct tls_config *c);
+/* Whether it covers DOMAIN (a warning at start when not). */
+bool tls_config_covers(const struct tls_config *c, const char *domain);
+
+/*
+ * Server side of FD (taken over in any case). ALPN: the protocols this address
+ * serves, NULL-terminated, static. No match: the handshake fails.
+ */
+int tls_accept(struct loop *l, int fd, struct tls_config *c, const char *const *alpn,
+               struct stream **out);
+
+/* Client side: DOMAIN is sent as SNI and must be covered by the server's certificate. */
+int tls_connect(struct loop *l, int fd, struct tls_config *c, const char *domain,
+                const char *alpn, struct stream **out);
+
+#endif
