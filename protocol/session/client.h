@@ -1,0 +1,66 @@
+/*
+ * The client's side of a session: a queue of requests on one connection.
+ * Requests may be queued before the connection is open, and go out in order
+ * without waiting (pipelining is implicit, protocol.md section 5); responses
+ * come in the same order.
+ */
+#ifndef IM2000_SESSION_CLIENT_H
+#define IM2000_SESSION_CLIENT_H
+
+#include "net/dial.h"
+#include "wire/common.h"
+
+struct client;
+struct client_request;
+
+struct client_options {
+	const char *domain; /* canonical */
+	enum locate_service service;
+	struct dial_options dial;
+	uint32_t response_octets; /* a response that is collected whole: at most this; 0: 1 MiB */
+	/* The connection ended. Comes once, after each queued request has failed; the client still
+	 * wants client_free. WHY: for people. NULL: nobody asks. */
+	void (*closed)(void *ctx, int error, const char *why);
+	void *ctx;
+};
+
+/* Starts dialling. 0, ERR_NOMEM. */
+int client_create(struct loop *l, const struct client_options *options, struct client **out);
+/* Closes in order when nothing is queued, else at once. No callback follows. NULL is fine. */
+void client_free(struct client *c);
+/* Whether the connection is open; how many requests are queued or unanswered. */
+bool client_is_open(const struct client *c);
+size_t client_pending(const struct client *c);
+
+struct client_call {
+	struct span frame;        /* the command with its length (copied); or its head, when TAIL_OCTETS > 0 */
+	uint64_t tail_octets;     /* octets that follow the head */
+	/* Called when there is room: write with client_write until it takes less than offered. An error ends the connection. */
+	int (*tail)(void *ctx, struct client *c);
+	/*
+	 * The response's body whole; or, when it is over RESPONSE_OCTETS and DATA is set,
+	 * its first octets (at least 4,096 or all), the rest following by DATA. The view lives for the call.
+	 */
+	void (*response)(void *ctx, struct span body, uint64_t total);
+	void (*data)(void *ctx, struct span octets, bool last);
+	/* No response will come: ERR_TIMEOUT, ERR_CLOSED, ERR_PROTOCOL, ERR_TOO_BIG or what dialling answered. */
+	void (*failed)(void *ctx, int error, const char *why);
+	void *ctx;
+	uint64_t timeout_us;      /* from now to the response's end, with no progress; 0: 60 s */
+};
+
+/*
+ * Queues a request. Exactly one of: `response` (and the last `data`), or `failed` — never from inside this
+ * call. The handle is valid until then. 0, ERR_NOMEM, ERR_CLOSED.
+ */
+int client_send(struct client *c, const struct client_call *call, struct client_request **out);
+/* No callback of it follows; its response, when it comes, is thrown away. */
+void client_cancel(struct client_request *r);
+
+/* For `tail`: how many of N octets were taken. */
+size_t client_write(struct client *c, const void *p, size_t n);
+
+/* The open stream (peer, certificate), NULL before. */
+struct stream *client_stream(struct client *c);
+
+#endif

@@ -1,0 +1,69 @@
+/*
+ * What every daemon does alike: worker threads with a loop each, listeners, the
+ * ready line, signals, refusing to run as root.
+ */
+#ifndef IM2000_SESSION_DAEMON_H
+#define IM2000_SESSION_DAEMON_H
+
+#include "base/writer.h"
+#include "net/listen.h"
+#include "session/server.h"
+
+struct daemon;
+struct daemon_worker;
+
+/* One protocol that the daemon serves, and where. */
+struct daemon_service {
+	const struct server_protocol *protocol;
+	const char *name;                    /* "msoap", for the ready line */
+	const char *const *addresses;        /* "127.0.0.1:4401", "unix:/path"; several services may name the same one */
+	size_t n_addresses;
+};
+
+struct daemon_options {
+	const char *program;                 /* "im2000-store" */
+	const struct daemon_service *services;
+	size_t n_services;
+	unsigned workers;                    /* 0: number of cores */
+	struct server_limits limits;
+	unsigned max_sessions, max_per_address;
+	struct tls_options tls;              /* server side; read again on SIGHUP */
+	/* On each worker's thread, before it serves and after its last session: what the program keeps for a worker. */
+	int (*worker_start)(void *app, struct daemon_worker *w, void **state, struct err_text *e);
+	void (*worker_stop)(void *app, void *state);
+	/* On the main thread: SIGHUP. The program reads its configuration again and may change options.tls and
+	 * options.limits through daemon_reconfigure. An error is logged; the old stays in force. */
+	int (*reload)(void *app, struct daemon *d, struct err_text *e);
+	void *app;                           /* also given to each protocol's open, as struct daemon_worker * -> see daemon_worker_app */
+};
+
+/*
+ * Serves until SIGTERM or SIGINT: prints the ready line to stdout once all
+ * listeners are there ("ready msoap=127.0.0.1:4401 msrap=127.0.0.1:4402"; of
+ * several addresses the first), then at the signal stops listening, lets each
+ * session finish the command in hand (10 s at most), stops the workers. 0 or
+ * an error with E filled.
+ */
+int daemon_run(const struct daemon_options *options, struct err_text *e);
+
+/* On the main thread, from reload: new TLS files and limits for the connections to come. */
+int daemon_reconfigure(struct daemon *d, const struct tls_options *tls,
+                       const struct server_limits *limits, struct err_text *e);
+
+/* A server_protocol's open gets the worker as its APP argument. */
+struct loop *daemon_worker_loop(struct daemon_worker *w);
+void *daemon_worker_state(struct daemon_worker *w); /* what worker_start made */
+void *daemon_worker_app(struct daemon_worker *w);
+unsigned daemon_worker_number(const struct daemon_worker *w); /* 0 to count-1 */
+
+/* A writer's client for this loop: wakes and collects by itself, acts at the end of each turn. */
+int daemon_writer_attach(struct loop *l, struct writer *w, struct writer_client **out, void **attachment);
+void daemon_writer_detach(void *attachment); /* waits for its jobs; frees the client */
+
+/*
+ * ERR_DENIED with E saying how to run it instead when the process is root ("im2000-store does not run
+ * as root: start it as an ordinary user, for example: setpriv --reuid=mail ...").
+ */
+int daemon_refuse_root(const char *program, struct err_text *e);
+
+#endif

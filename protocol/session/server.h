@@ -1,0 +1,118 @@
+/*
+ * The server's side of a session (protocol.md section 5), the same for all four
+ * protocols: frames come in, one command at a time is given to the protocol's
+ * handler, its response goes out, in order, whatever the client pipelines.
+ * Limits and time-outs of section 6 are kept here.
+ *
+ * A session lives on one loop. The handler answers each command once, at once
+ * or later, from the loop's thread: server_reply, or server_reply_start and
+ * server_write.
+ */
+#ifndef IM2000_SESSION_SERVER_H
+#define IM2000_SESSION_SERVER_H
+
+#include "net/stream.h"
+#include "wire/common.h"
+
+struct server_session;
+
+/* How the session shall treat a command frame; answered by `classify`. */
+enum server_frame {
+	SERVER_WHOLE,  /* collect all of the body, then `command` */
+	SERVER_STREAM, /* `command` with the head, then `data` for the rest */
+	SERVER_MORE,   /* cannot tell yet: call again with more octets */
+	SERVER_TOO_BIG /* answer tooBig and close */
+};
+
+struct server_protocol {
+	const char *alpn;
+	/*
+	 * A session begins: make the protocol's state. 0, or an error that ends the session.
+	 */
+	int (*open)(struct server_session *s, void *app, void **state);
+	/*
+	 * How to take a body of TOTAL octets of which HEAD is here. Asked only when TOTAL is over
+	 * limits.command_octets; smaller bodies are always collected whole.
+	 */
+	enum server_frame (*classify)(void *state, struct span head, uint64_t total);
+	/*
+	 * A command. BODY is the frame without its length, or, for SERVER_STREAM, its first octets
+	 * (TOTAL says how many there are in all). The view lives for the call. The handler answers
+	 * now or later; until it has, no other command comes. For SERVER_STREAM the answer comes after the last `data`
+	 * (answering before makes the session read and throw away the rest).
+	 */
+	void (*command)(void *state, struct span body, uint64_t total);
+	/* Octets of a streamed body beyond the head, as they come; LAST with the final ones (maybe none).
+	 * Use server_hold to be given no more until server_go_on. */
+	void (*data)(void *state, struct span octets, bool last);
+	/*
+	 * Only while the handler has called server_wait: another command has arrived, the time is over,
+	 * or the daemon is shutting down. The handler answers now, with what there is.
+	 */
+	void (*wake)(void *state);
+	/* There is room to write again (between server_reply_start and the end of that reply). */
+	void (*writable)(void *state);
+	/* The session is over (closed, broken, timed out): free the state. Nothing may be called on S after. */
+	void (*close)(void *state);
+};
+
+struct server_limits {
+	uint32_t command_octets;    /* of a frame that is collected without asking (64 KiB) */
+	uint32_t large_octets;      /* of a frame that SERVER_WHOLE may collect (1 MiB) */
+	uint64_t stream_octets;     /* of a frame that SERVER_STREAM may have (max message + 64 KiB) */
+	uint64_t idle_us;           /* 60 s */
+	uint64_t first_us;          /* 15 s before the first complete command */
+	uint64_t wait_us;           /* 30 min, the longest server_wait */
+};
+/* The defaults of protocol.md section 6. */
+void server_limits_default(struct server_limits *l);
+
+/*
+ * Starts a session on STREAM (taken over, opened). PROTOCOL and LIMITS are
+ * borrowed for its life. ENDED is called once when the session is over and
+ * freed. 0, ERR_NOMEM.
+ */
+int server_start(struct stream *stream, const struct server_protocol *protocol,
+                 const struct server_limits *limits, void *app,
+                 void (*ended)(void *ctx, struct server_session *s), void *ctx,
+                 struct server_session **out);
+
+/* Finishes the command in hand, answers the next with serviceShutdown, closes; an idle session closes now. */
+void server_shutdown(struct server_session *s);
+/* At once. `close` and ENDED are called from inside. */
+void server_kill(struct server_session *s);
+
+/* --- for handlers ---------------------------------------------------------------- */
+
+/* The stream's facts: peer, certificate, local user. */
+struct stream *server_stream(struct server_session *s);
+struct loop *server_loop(struct server_session *s);
+
+/* Answers the command in hand with one whole FRAME (with its length; copied). */
+void server_reply(struct server_session *s, struct span frame);
+
+/* Answers with the generic error response (data none). RETRY_AFTER_S < 0: none. TEXT may be NULL.
+ * CLOSE: and close the session after it. */
+void server_reply_error(struct server_session *s, enum wire_status status, bool abort,
+                        const char *text, int64_t retry_after_s, bool close);
+
+/*
+ * Begins a long answer: HEAD (frame length and PDU up to the streamed octets;
+ * copied) of a frame that goes on for REST octets, which the handler writes with
+ * server_write, now and from `writable`. Writing the last of them ends the
+ * answer. Data are encrypted straight from the view: nothing is kept.
+ */
+void server_reply_start(struct server_session *s, struct span head, uint64_t rest);
+/* How many of N octets were taken; 0: wait for `writable`. */
+size_t server_write(struct server_session *s, const void *p, size_t n);
+/* The long answer cannot be finished (the data vanished): close at once. */
+void server_abort(struct server_session *s, const char *why);
+
+/* The handler will answer later, when something happens or at the latest after WAIT_US: see `wake`. */
+void server_wait(struct server_session *s, uint64_t wait_us);
+
+/* No `data` until server_go_on. */
+void server_hold(struct server_session *s);
+void server_go_on(struct server_session *s);
+
+#endif
