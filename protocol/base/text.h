@@ -11,6 +11,12 @@
 /* Valid UTF-8 (RFC 3629: shortest form, no surrogates) without U+0000 (protocol.md section 4). */
 bool text_is_utf8(struct span s);
 
+/*
+ * The well-formed UTF-8 character at the front of S: its octets (1 to 4) and *CODE, or 0 when
+ * none stands there (*CODE then means nothing). U+0000 is one.
+ */
+size_t text_utf8_char(struct span s, uint32_t *code);
+
 /* Lower-case base32hex without padding; OUT needs (N*8+4)/5 + 1 octets (27 for 16). */
 void text_base32hex(const uint8_t *p, size_t n, char *out);
 /* Either case; wants exactly N octets and zero padding bits. 0 or ERR_MALFORMED. */
