@@ -61,7 +61,7 @@ static int idn_error(int rc)
 	return ERR_MALFORMED;
 }
 
-/* U-labels to A-labels, by the mapping of UTS #46 (which also folds case) without its transition. */
+/* U-labels to A-labels by the mapping of UTS #46, which folds case too; never its transition. */
 static int to_a_labels(struct span text, char *out, size_t cap)
 {
 	char u_form[U_DOMAIN_MAX + 1];

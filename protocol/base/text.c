@@ -34,7 +34,8 @@ size_t text_utf8_char(struct span s, uint32_t *code)
 	if (p[0] < 0xf0) {
 		if (s.n < 3 || !is_tail(p[1]) || !is_tail(p[2]))
 			return 0;
-		*code = (uint32_t)(p[0] & 0x0f) << 12 | (uint32_t)(p[1] & 0x3f) << 6 | (p[2] & 0x3f);
+		*code = (uint32_t)(p[0] & 0x0f) << 12 | (uint32_t)(p[1] & 0x3f) << 6
+		        | (p[2] & 0x3f);
 		return *code < 0x800 || (*code >= 0xd800 && *code <= 0xdfff) ? 0 : 3;
 	}
 	if (s.n < 4 || !is_tail(p[1]) || !is_tail(p[2]) || !is_tail(p[3]))
