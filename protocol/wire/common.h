@@ -14,6 +14,7 @@
  *   0              *OUT is filled
  *   ERR_MALFORMED  what is there breaks DER or the module: answer malformedPdu
  *   ERR_AGAIN      well formed so far, more octets of the body are needed
+ * and *OUT is all zero unless 0 is returned. X_peek tells sooner which command it is.
  * A body must be there whole, except that a streamed OCTET STRING (struct
  * wire_octets) may be there in part. It is always the last thing in its frame.
  *

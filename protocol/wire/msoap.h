@@ -240,7 +240,6 @@ struct msoap_response {
 	uint64_t retry_after;
 };
 
-/* On ERR_AGAIN out->kind is set when the octets that are there tell it (MSOAP_UNKNOWN else). */
 int msoap_command_decode(struct span body, uint64_t total, struct msoap_command *out);
 int msoap_command_encode(const struct msoap_command *in, uint8_t *buf, size_t cap,
                          struct span *out);
@@ -249,7 +248,7 @@ int msoap_response_encode(const struct msoap_response *in, uint8_t *buf, size_t 
                           struct span *out);
 
 /*
- * Which command a frame is, from its first octets (24 always suffice), so that
+ * Which command a frame is, from its first octets (32 always suffice), so that
  * the limit of protocol.md section 6 can be chosen. 0, ERR_AGAIN, ERR_MALFORMED.
  */
 int msoap_command_peek(struct span body, uint64_t total, enum msoap_kind *out);

@@ -182,7 +182,6 @@ struct msrap_response {
 	uint64_t retry_after;
 };
 
-/* On ERR_AGAIN out->kind is set when the octets that are there tell it (MSRAP_UNKNOWN else). */
 int msrap_command_decode(struct span body, uint64_t total, struct msrap_command *out);
 int msrap_command_encode(const struct msrap_command *in, uint8_t *buf, size_t cap,
                          struct span *out);
@@ -190,7 +189,7 @@ int msrap_response_decode(struct span body, uint64_t total, struct msrap_respons
 int msrap_response_encode(const struct msrap_response *in, uint8_t *buf, size_t cap,
                           struct span *out);
 
-/* Which command a frame is, from its first 24 octets. 0, ERR_AGAIN, ERR_MALFORMED. */
+/* Which command a frame is, from its first 32 octets. 0, ERR_AGAIN, ERR_MALFORMED. */
 int msrap_command_peek(struct span body, uint64_t total, enum msrap_kind *out);
 
 #endif

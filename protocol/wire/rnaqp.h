@@ -120,7 +120,6 @@ struct rnaqp_response {
 	uint64_t retry_after;
 };
 
-/* On ERR_AGAIN out->kind is set when the octets that are there tell it (RNAQP_UNKNOWN else). */
 int rnaqp_command_decode(struct span body, uint64_t total, struct rnaqp_command *out);
 int rnaqp_command_encode(const struct rnaqp_command *in, uint8_t *buf, size_t cap,
                          struct span *out);
@@ -128,7 +127,7 @@ int rnaqp_response_decode(struct span body, uint64_t total, struct rnaqp_respons
 int rnaqp_response_encode(const struct rnaqp_response *in, uint8_t *buf, size_t cap,
                           struct span *out);
 
-/* Which command a frame is, from its first 24 octets. 0, ERR_AGAIN, ERR_MALFORMED. */
+/* Which command a frame is, from its first 32 octets. 0, ERR_AGAIN, ERR_MALFORMED. */
 int rnaqp_command_peek(struct span body, uint64_t total, enum rnaqp_kind *out);
 
 #endif

@@ -78,7 +78,6 @@ struct rnasp_response {
 	uint64_t retry_after;
 };
 
-/* On ERR_AGAIN out->kind is set when the octets that are there tell it (RNASP_UNKNOWN else). */
 int rnasp_command_decode(struct span body, uint64_t total, struct rnasp_command *out);
 int rnasp_command_encode(const struct rnasp_command *in, uint8_t *buf, size_t cap,
                          struct span *out);
@@ -86,7 +85,7 @@ int rnasp_response_decode(struct span body, uint64_t total, struct rnasp_respons
 int rnasp_response_encode(const struct rnasp_response *in, uint8_t *buf, size_t cap,
                           struct span *out);
 
-/* Which command a frame is, from its first 24 octets. 0, ERR_AGAIN, ERR_MALFORMED. */
+/* Which command a frame is, from its first 32 octets. 0, ERR_AGAIN, ERR_MALFORMED. */
 int rnasp_command_peek(struct span body, uint64_t total, enum rnasp_kind *out);
 
 #endif
