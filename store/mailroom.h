@@ -10,16 +10,20 @@
 #include <stdint.h>
 
 #include "base/name.h"
-#include "wire/msoap.h"
-#include "wire/msrap.h"
+#include "base/span.h"
+#include "wire/enums.h"
 
 /* What stands of a delivery for the rules. */
 struct mailroom_delivery {
 	enum wire_notification_status notification;
 	enum wire_read_status read;
 	bool pinned, withdrawn, told_withdrawn, notified;
-	uint16_t attempts, failures;
-	uint64_t changed_us, next_us;
+	uint16_t attempts; /* tries made, in all */
+	/* Of the present kind, in a row: times accepted (notifying), tries that failed for
+	 * now, tries that failed for good, tries to tell a withdrawal. */
+	uint16_t failures;
+	uint64_t changed_us;
+	uint64_t next_us; /* next attempt (withdrawn: to tell the agent so); 0: none */
 };
 
 /* What an attempt to notify came to. */
@@ -32,30 +36,57 @@ enum mailroom_outcome {
 	MAILROOM_NO_USER,
 	MAILROOM_REFUSED,        /* by the recipient's policy, or unverified */
 	MAILROOM_FULL,
-	MAILROOM_TRY_LATER
+	MAILROOM_TRY_LATER,
+	MAILROOM_OUTCOMES        /* how many there are */
 };
+
+/* JITTER of the functions below is uniform in [0, MAILROOM_JITTER): ± 20 % for retries. */
+#define MAILROOM_JITTER 1000000u
+
+/*
+ * A new delivery: unprocessed, pinned, due at NOW_US or, when that is later, at
+ * RELEASE_US (0: none). HELD: a draft, due never.
+ */
+void mailroom_begin(struct mailroom_delivery *d, bool held, uint64_t release_us, uint64_t now_us);
 
 /*
  * The delivery after an attempt at NOW_US: its status, and next_us by the
- * schedule (0: no further attempt). JITTER is uniform in [0, 1000000): ± 20 % for
- * retries. EXPIRES_US ends everything. True when something that the originator sees has changed.
+ * schedule (0: no further attempt). EXPIRES_US ends everything: nothing is tried
+ * at or after it. True when something that the originator sees has changed. An
+ * answer that comes after the recipient silenced or refused, or after a
+ * withdrawal, leaves the status as it is; an accepted one is then remembered
+ * for the withdrawal.
  */
 bool mailroom_notified(struct mailroom_delivery *d, enum mailroom_outcome outcome, uint64_t now_us,
                        uint64_t expires_us, uint32_t jitter);
+
+/*
+ * The same for an attempt to tell the agent of a withdrawal. Accepted, noUser
+ * and refused mean that it knows (told_withdrawn); the rest is retried as a
+ * notification is.
+ */
+bool mailroom_told(struct mailroom_delivery *d, enum mailroom_outcome outcome, uint64_t now_us,
+                   uint64_t expires_us, uint32_t jitter);
 
 /* The recipient's side. Each: true when something changed. */
 bool mailroom_silenced(struct mailroom_delivery *d, uint64_t now_us);
 bool mailroom_refused(struct mailroom_delivery *d, uint64_t now_us);
 bool mailroom_unpinned(struct mailroom_delivery *d, uint64_t now_us);
-bool mailroom_read(struct mailroom_delivery *d, enum wire_retrieval_type type, uint64_t now_us);
-/* The originator's: cancelled; its lifetime is over. */
+bool mailroom_read(struct mailroom_delivery *d, enum wire_retrieval type, uint64_t now_us);
+
+/*
+ * The originator's: a draft is released; cancelled (an agent that accepted it is to be told at
+ * once: next_us); its lifetime is over. Each: true when something changed.
+ */
+bool mailroom_released(struct mailroom_delivery *d, uint64_t release_us, uint64_t now_us);
 bool mailroom_cancelled(struct mailroom_delivery *d, uint64_t now_us);
 bool mailroom_expired(struct mailroom_delivery *d, uint64_t now_us);
 
-/* Whether this recipient may still read (so that the octets must stay). */
+/* Whether this recipient may still read, so that the octets must stay: pinned, not withdrawn. */
 bool mailroom_may_read(const struct mailroom_delivery *d);
 
-/* Whether SENDER is among the account's SENDERS (mailbox texts and "@domain", each with a NUL; db.h). */
+/* Whether SENDER is among the account's SENDERS (mailbox texts and "@domain", each with a NUL;
+ * db.h). */
 bool mailroom_may_send_as(struct span senders, const struct mailbox *sender);
 
 /* Seconds that a message asked for WANTED_S lives: 0 gives the default; over MAX_S is cut. */
