@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import signal
 import socket
 import struct
 import subprocess
@@ -94,7 +93,7 @@ class Server:
             self.process = subprocess.Popen(
                 [program, "-d", "-c", os.path.join(self.folder, "nsd.conf")],
                 stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL, start_new_session=True)
+                stderr=subprocess.DEVNULL)
             if self._wait():
                 return
             self.stop()
@@ -133,14 +132,15 @@ class Server:
             return ""
 
     def stop(self):
-        """NSD forks; all of its processes are in a group of their own."""
+        """SIGTERM to the parent ends NSD's children too."""
         if self.process is None:
             return
+        self.process.terminate()
         try:
-            os.killpg(self.process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
-        self.process.wait()
+            self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
         self.process = None
 
 

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Runs a command as an ordinary user. Started by root: as nobody, with a clean environment, a
-# fresh HOME and TMPDIR that go with the command's end. Otherwise: just runs it.
+# fresh HOME and TMPDIR that go with the command's end (not with AS_USER_KEEP set, when it left
+# something running there). Otherwise: just runs it.
 #
 # usage: as_user.sh [NAME=VALUE...] COMMAND...
 #
@@ -11,7 +12,7 @@ if [ "$(id -u)" != 0 ]; then
 	exec env "$@"
 fi
 home=$(mktemp -d)
-trap 'rm -rf "$home"' EXIT
+[ -n "${AS_USER_KEEP-}" ] || trap 'rm -rf "$home"' EXIT
 trap 'exit 1' HUP INT TERM
 chown nobody:nogroup "$home"
 chmod 700 "$home"
