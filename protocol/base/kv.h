@@ -33,8 +33,8 @@ struct kv_options {
 /*
  * Opens DIR/NAME with the tables TABLES (NULL-terminated), whose handles go to
  * HANDLES in the same order; absent tables are made unless read_only. 0, or
- * ERR_IO, ERR_NOT_FOUND, ERR_DENIED, ERR_NOMEM with E filled. Map growth by another process and stale readers are
- * handled here.
+ * ERR_IO, ERR_NOT_FOUND, ERR_DENIED, ERR_FULL, ERR_NOMEM with E filled. Map growth by
+ * another process and stale readers are handled here. A process opens a file once only.
  */
 int kv_open(const char *dir, const char *name, const struct kv_options *options,
             const char *const *tables, kv_table *handles, struct kv **out, struct err_text *e);
@@ -49,6 +49,11 @@ int kv_write_begin(struct kv *kv, struct kv_txn **out);
 /* Durable when it returns 0. Ends TXN either way. ERR_FULL (map or disk), ERR_IO. */
 int kv_write_commit(struct kv_txn *txn);
 void kv_write_abort(struct kv_txn *txn); /* NULL is fine */
+/*
+ * 0, or the error that broke the write transaction: a write that failed with ERR_FULL,
+ * ERR_IO or ERR_NOMEM leaves nothing to go on with, and the commit will answer the same.
+ */
+int kv_write_failed(const struct kv_txn *txn);
 
 /*
  * The value at KEY. 0, ERR_NOT_FOUND, ERR_IO. *VALUE points into the map: it
@@ -58,7 +63,7 @@ int kv_get(struct kv_txn *txn, kv_table table, struct span key, struct span *val
 
 /* Puts, replacing. 0, ERR_FULL, ERR_IO, ERR_TOO_BIG (key). */
 int kv_put(struct kv_txn *txn, kv_table table, struct span key, struct span value);
-/* Puts at the end of the table: KEY must be above every key there (ERR_EXISTS otherwise). Quicker. */
+/* Puts at the table's end, quicker: KEY must be above every key there (else ERR_EXISTS). */
 int kv_append(struct kv_txn *txn, kv_table table, struct span key, struct span value);
 /* Puts only when KEY is absent: ERR_EXISTS otherwise. */
 int kv_insert(struct kv_txn *txn, kv_table table, struct span key, struct span value);
@@ -89,7 +94,11 @@ struct kv_stat {
 };
 int kv_stat(struct kv *kv, struct kv_stat *out);
 
-/* Copies a consistent, compacted snapshot to DIR/NAME while others read and write. DIR must exist, NAME must not. */
+/*
+ * Copies a consistent, compacted snapshot to DIR/NAME while others read and write. DIR must
+ * exist, NAME must not (ERR_EXISTS). On failure (ERR_IO, ERR_FULL, ERR_DENIED, ...) nothing is
+ * left there and E is filled. Blocks as long as the copy takes.
+ */
 int kv_backup(struct kv *kv, const char *dir, const char *name, struct err_text *e);
 
 /* Integers in keys and records: big-endian, so that order is number. */
