@@ -27,7 +27,8 @@ enum server_frame {
 struct server_protocol {
 	const char *alpn;
 	/*
-	 * A session begins: make the protocol's state. 0, or an error that ends the session.
+	 * A session begins: make the protocol's state. 0, or an error that ends the session (then
+	 * nothing more is called).
 	 */
 	int (*open)(struct server_session *s, void *app, void **state);
 	/*
@@ -68,21 +69,27 @@ struct server_limits {
 void server_limits_default(struct server_limits *l);
 
 /*
- * Starts a session on STREAM (taken over, opened). PROTOCOL and LIMITS are
- * borrowed for its life. ENDED is called once when the session is over and
- * freed. 0, ERR_NOMEM.
+ * Starts a session on STREAM of loop L (taken over in any case). PROTOCOL and
+ * LIMITS are borrowed for its life. ENDED (may be NULL) is called once when the
+ * session is over, after the handler's `close`: server_stream still answers in
+ * it, and nothing may be called on S after. 0, ERR_NOMEM, or what OPEN returned;
+ * then nothing is called.
  */
-int server_start(struct stream *stream, const struct server_protocol *protocol,
+int server_start(struct loop *l, struct stream *stream, const struct server_protocol *protocol,
                  const struct server_limits *limits, void *app,
                  void (*ended)(void *ctx, struct server_session *s), void *ctx,
                  struct server_session **out);
 
 /* Finishes the command in hand, answers the next with serviceShutdown, closes; an idle session closes now. */
 void server_shutdown(struct server_session *s);
-/* At once. `close` and ENDED are called from inside. */
+/* At once. `close` and ENDED are called from inside. A handler that calls it returns at once. */
 void server_kill(struct server_session *s);
 
-/* --- for handlers ---------------------------------------------------------------- */
+/*
+ * --- for handlers ------------------------------------------------------------------
+ * None of these calls the handler back: what follows comes in this turn or the next. An
+ * answer to a command that is no longer in hand (the session timed out) is thrown away.
+ */
 
 /* The stream's facts: peer, certificate, local user. */
 struct stream *server_stream(struct server_session *s);
@@ -105,10 +112,13 @@ void server_reply_error(struct server_session *s, enum wire_status status, bool 
 void server_reply_start(struct server_session *s, struct span head, uint64_t rest);
 /* How many of N octets were taken; 0: wait for `writable`. */
 size_t server_write(struct server_session *s, const void *p, size_t n);
-/* The long answer cannot be finished (the data vanished): close at once. */
+/* The long answer cannot be finished (the data vanished): the stream is cut; `close` follows. */
 void server_abort(struct server_session *s, const char *why);
 
-/* The handler will answer later, when something happens or at the latest after WAIT_US: see `wake`. */
+/*
+ * The handler will answer later, when something happens or at the latest after
+ * WAIT_US: see `wake`. Once a command, and not for a streamed body.
+ */
 void server_wait(struct server_session *s, uint64_t wait_us);
 
 /* No `data` until server_go_on. */

@@ -1,0 +1,256 @@
+/* The server's side of a session: from octets to commands. See server_state.h. */
+#include "base/log.h"
+#include "session/server_state.h"
+#include "wire/frame.h"
+
+/* What one session has of one turn of the loop before the others have theirs. */
+#define TURN_COMMANDS 64
+#define TURN_OCTETS ((size_t)256 << 10)
+/* One read of a session that says little, and of one that says much. */
+#define READ_FIRST ((size_t)4 << 10)
+#define READ_MORE ((size_t)64 << 10)
+/* A frame that is collected must get on by this much in idle_us, a streamed one by anything. */
+#define PACE_OCTETS ((size_t)16 << 10)
+
+bool server_wants_read(const struct server_session *s)
+{
+	if (s->eof)
+		return false;
+	switch (s->phase) {
+	case READING:
+		return s->out.n == 0 || s->body_open;
+	case IN_HAND:
+		return s->body_open && !s->held;
+	case REPLYING:
+		return s->body_open;
+	case WAITING:
+	case LINGERING:
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* --- reading ----------------------------------------------------------------------------- */
+
+/* The peer ended its side. What is in hand still gets its answer. */
+static void at_eof(struct server_session *s)
+{
+	s->eof = true;
+	if (s->phase == IN_HAND && s->body_open)
+		server_cut(s, "closed inside a command");
+	else if (s->phase == READING || s->phase == LINGERING)
+		server_finish(s);
+}
+
+/* Reads more into `in`; WANTED: how many octets are missing, where known. False: nothing came. */
+static bool fill(struct server_session *s, uint64_t wanted)
+{
+	size_t n = s->much || wanted > READ_MORE ? READ_MORE : (size_t)wanted;
+	uint8_t *at;
+	ssize_t r;
+
+	if (s->eof) {
+		at_eof(s);
+		return false;
+	}
+	if (s->drained)
+		return false;
+	if (n < READ_FIRST)
+		n = READ_FIRST;
+	if (buf_reserve(&s->in, n, &at) < 0) {
+		server_cut(s, "out of memory");
+		return false;
+	}
+	r = stream_read(s->stream, at, n);
+	if (r <= 0) {
+		s->drained = true;
+		if (r == 0)
+			at_eof(s);
+		return false;
+	}
+	/* The first octets of a frame, progress in a streamed body, or enough of it in any other. */
+	s->paced += (size_t)r;
+	if (s->in.n == 0 || s->body_open || s->paced >= PACE_OCTETS)
+		server_touch(s);
+	buf_commit(&s->in, (size_t)r);
+	s->turn_octets += (size_t)r;
+	s->much = (size_t)r == n;
+	/*
+	 * A short read means that there is no more, or for TLS the end of a record: only who
+	 * needs much asks again before the next turn.
+	 */
+	s->drained = !s->much && wanted == 0;
+	return true;
+}
+
+/* Gives the frame in `in` (HEAD: what is here of its TOTAL octets) to the handler. */
+static bool give(struct server_session *s, struct span head, uint64_t total, bool stream)
+{
+	if (s->shutdown) {
+		server_refuse(s, WIRE_STATUS_SERVICE_SHUTDOWN, "shutting down", head.n < total);
+		return true;
+	}
+	s->phase = IN_HAND;
+	s->first_done = true;
+	s->whole = false;
+	s->held = false;
+	s->turn_commands++;
+	s->body_open = stream;
+	s->body_left = total - head.n;
+	server_touch(s);
+	s->protocol->command(s->state, head, total);
+	if (s->phase == OVER)
+		return false;
+	if (s->phase != LINGERING)
+		buf_consume(&s->in, FRAME_PREFIX + head.n);
+	return true;
+}
+
+/* How the frame is to be taken; where it breaks the protocol, refuses it. */
+static enum server_frame classify(struct server_session *s, struct span head, uint64_t total)
+{
+	enum wire_pdu kind;
+	enum server_frame how = SERVER_WHOLE;
+	int rc = wire_pdu_kind(head, total, &kind);
+
+	if (rc == ERR_AGAIN)
+		return SERVER_MORE;
+	if (rc < 0 || kind != WIRE_PDU_COMMAND) {
+		server_refuse(s, WIRE_STATUS_MALFORMED_PDU,
+		       rc < 0 ? "not a PDU" : "a response where a command must stand",
+		       head.n < total);
+		return SERVER_TOO_BIG;
+	}
+	if (total > s->limits->command_octets && !s->whole)
+		how = s->protocol->classify(s->state, head, total);
+	if (how == SERVER_MORE && head.n < total && head.n < s->limits->command_octets)
+		return SERVER_MORE;
+	if ((how == SERVER_WHOLE && (total <= s->limits->command_octets ||
+	                             total <= s->limits->large_octets)) ||
+	    (how == SERVER_STREAM && total <= s->limits->stream_octets))
+		return how;
+	server_refuse(s, WIRE_STATUS_TOO_BIG, "frame over the limit", head.n < total);
+	return SERVER_TOO_BIG;
+}
+
+/* Toward the next command. */
+static bool step_frame(struct server_session *s)
+{
+	struct span in = buf_view(&s->in);
+	struct span head = span_after(in, FRAME_PREFIX);
+	uint64_t total;
+	uint64_t most = s->limits->large_octets;
+	enum server_frame how;
+
+	if (s->shutdown && in.n == 0) {
+		server_finish(s);
+		return false;
+	}
+	if (in.n < FRAME_PREFIX)
+		return fill(s, 0);
+	total = frame_length(in.p);
+	if (head.n > total)
+		head.n = (size_t)total;
+	if (most < s->limits->stream_octets)
+		most = s->limits->stream_octets;
+	if (most < s->limits->command_octets)
+		most = s->limits->command_octets;
+	if (total == 0 || total > most) {
+		server_refuse(s, total == 0 ? WIRE_STATUS_MALFORMED_PDU : WIRE_STATUS_TOO_BIG,
+		       total == 0 ? "empty frame" : "frame over the limit", head.n < total);
+		return true;
+	}
+	how = classify(s, head, total);
+	if (s->phase != READING)
+		return s->phase != OVER;
+	s->whole = how == SERVER_WHOLE;
+	if (how == SERVER_STREAM || (how == SERVER_WHOLE && head.n == total))
+		return give(s, head, total, how == SERVER_STREAM);
+	return fill(s, how == SERVER_WHOLE ? total - head.n : 0);
+}
+
+/* The next octets of a streamed body: to the handler, or away when it has answered already. */
+static bool step_body(struct server_session *s)
+{
+	struct span octets = buf_view(&s->in);
+	bool last;
+
+	if (s->phase == IN_HAND && s->held)
+		return false;
+	if (octets.n > s->body_left)
+		octets.n = (size_t)s->body_left;
+	last = octets.n == s->body_left;
+	if (octets.n == 0 && !last)
+		return fill(s, READ_MORE);
+	s->body_left -= octets.n;
+	s->body_open = !last;
+	if (s->phase == IN_HAND)
+		s->protocol->data(s->state, octets, last);
+	if (s->phase == OVER)
+		return false;
+	if (s->phase != LINGERING)
+		buf_consume(&s->in, octets.n);
+	return true;
+}
+
+bool server_wake(struct server_session *s)
+{
+	s->phase = IN_HAND;
+	s->woken = true;
+	s->protocol->wake(s->state);
+	return s->phase != OVER;
+}
+
+/*
+ * After the last answer. A socket closed with unread octets in it sends a reset,
+ * which can destroy the answer before the peer has read it. So what is there is
+ * read first, and where the peer was in the middle of a frame it gets a moment
+ * to see the answer and stop.
+ */
+static bool step_linger(struct server_session *s)
+{
+	buf_consume(&s->in, s->in.n);
+	if (fill(s, READ_MORE))
+		return true;
+	if (s->phase == LINGERING && s->wait_until_us == 0)
+		server_finish(s);
+	return false;
+}
+
+/* Does the next thing. False: nothing more can be done now. */
+static bool step(struct server_session *s)
+{
+	if (s->phase >= FINISHING)
+		return false;
+	if (s->body_open)
+		return step_body(s);
+	if (s->out.n > 0)
+		return false; /* the peer shall read before it asks for more */
+	switch (s->phase) {
+	case READING:
+		return step_frame(s);
+	case WAITING:
+		if (s->in.n > 0 || s->eof || s->shutdown)
+			return server_wake(s);
+		/* False at the end of the peer's side too, which wakes. */
+		return fill(s, 0) || (s->eof && s->phase == WAITING);
+	case LINGERING:
+		return step_linger(s);
+	default:
+		return false;
+	}
+}
+
+void server_run(struct server_session *s)
+{
+	s->soon = false;
+	s->turn_commands = 0;
+	s->turn_octets = 0;
+	while (step(s)) {
+		if (s->turn_commands >= TURN_COMMANDS || s->turn_octets >= TURN_OCTETS) {
+			s->soon = true;
+			return;
+		}
+	}
+}
