@@ -23,11 +23,13 @@ struct listen_options {
 	const char *unix_path;       /* not NULL: a UNIX socket there (mode 0660) instead */
 	int fd;                      /* >= 0: this listening socket, taken over (LISTEN_FDS) */
 	const char *const *alpn;     /* NULL-terminated, borrowed: the protocols of this address */
-	/* The TLS configuration for the next connection, held for the caller (so that it can be replaced). */
+	/* The TLS configuration for the next connection, held for the caller: it can be replaced. */
 	struct tls_config *(*tls)(void *ctx);
 	struct listen_limits *limits; /* NULL: none */
-	/* A connection whose handshake is done within HANDSHAKE_US; the stream is now the caller's. The caller
-	 * calls listen_limits_drop for its peer when it ends. */
+	/*
+	 * A connection whose handshake is done within HANDSHAKE_US; the stream is now the caller's,
+	 * who calls listen_limits_drop for its peer when it ends.
+	 */
 	void (*accepted)(void *ctx, struct stream *stream);
 	void *ctx;
 	uint64_t handshake_us;       /* 0: 15 s */

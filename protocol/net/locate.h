@@ -57,7 +57,8 @@ struct locate_lookup *locate_start(struct locator *r, const char *domain,
                                    void *ctx);
 void locate_cancel(struct locate_lookup *k); /* no DONE after this */
 
-/* Order of SRV records (RFC 2782), as a function: indexes of RECORDS in the order to try. RAND in [0,LIMIT). */
+/* The order of SRV records (RFC 2782), as a function: indexes of RECORDS in the order to try them.
+ * BELOW gives a random number in [0, LIMIT). */
 struct locate_srv {
 	uint16_t priority, weight, port;
 	char target[256];

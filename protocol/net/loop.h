@@ -9,6 +9,8 @@
 #include <stdint.h>
 #include <uv.h>
 
+#include "base/err.h"
+
 struct loop;
 
 /* 0, ERR_NOMEM, ERR_IO. */
@@ -45,6 +47,19 @@ struct loop_hook {
 };
 void loop_hook_add(struct loop *l, struct loop_hook *hook);
 void loop_hook_remove(struct loop *l, struct loop_hook *hook);
+
+/*
+ * From a hook, or from what a hook calls: work has come up for a hook that had its
+ * turn already, so the loop takes another turn without sleeping.
+ */
+void loop_again(struct loop *l);
+
+/*
+ * What all streams of a loop share (net/stream.c). The first to need it sets it;
+ * loop_free calls RELEASE. NULL until set. For net/ only.
+ */
+void *loop_hub(struct loop *l);
+void loop_set_hub(struct loop *l, void *hub, void (*release)(void *hub));
 
 /* A timer that fires once. */
 struct loop_timer;

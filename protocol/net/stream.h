@@ -57,9 +57,12 @@ ssize_t stream_write(struct stream *s, const void *p, size_t n);
 /* How many octets stream_write would take now. */
 size_t stream_room(const struct stream *s);
 
-/* Sends what was written, then close_notify and FIN, then `closed` with 0. No more writing. */
+/*
+ * Sends what was written, then close_notify and FIN, then `closed` with 0. No more writing;
+ * what the peer still sends is thrown away, so that a last answer is not lost to a reset.
+ */
 void stream_finish(struct stream *s);
-/* At once, without a word to the peer if something still waits. No callback after this. NULL is fine. */
+/* At once, without a word to the peer if something waits. No callback after this. NULL is fine. */
 void stream_free(struct stream *s);
 
 struct stream_info {

@@ -9,21 +9,24 @@
 
 #include "net/stream.h"
 
-struct tls_config; /* counted: every stream holds one reference, so it can be replaced while in use */
+/* Counted: every stream holds one reference, so it can be replaced while in use. Thread-safe. */
+struct tls_config;
 
 struct tls_options {
 	const char *certificate; /* PEM chain; NULL for a client without */
 	const char *key;
 	const char *ca_file;     /* PEM; NULL: the system's store */
 	bool server;
-	bool ask_client;         /* server: ask for a certificate; a missing or bad one does not end the handshake */
+	/* Server: ask for a certificate; a missing or bad one does not end the handshake. */
+	bool ask_client;
 };
 
 /*
  * Reads the files now. 0; ERR_CONFIG with E filled (file unreadable, key does
  * not belong to certificate, ...), ERR_NOMEM.
  */
-int tls_config_create(const struct tls_options *options, struct tls_config **out, struct err_text *e);
+int tls_config_create(const struct tls_options *options, struct tls_config **out,
+                      struct err_text *e);
 struct tls_config *tls_config_hold(struct tls_config *c);
 void tls_config_drop(struct tls_config *c); /* NULL is fine */
 
