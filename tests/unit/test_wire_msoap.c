@@ -14,8 +14,9 @@
 
 CHECK_MODULE(msoap)
 
-static const char *const three[] = { "bob@b.example", "\xc3\xa7" "elik@xn--bcher-kva.example", "c@d",
-	                             NULL };
+static const char *const three[] = {
+	"bob@b.example", "\xc3\xa7" "elik@xn--bcher-kva.example", "c@d", NULL,
+};
 static const char *const one[] = { "bob@b.example", NULL };
 
 static void test_authenticate(void **state)
@@ -298,7 +299,8 @@ static void test_archive(void **state)
 
 static void test_watch(void **state)
 {
-	struct msoap_change first = { .delivery = delivery() }, second = { .delivery = delivery_bare() };
+	struct msoap_change first = { .delivery = delivery() };
+	struct msoap_change second = { .delivery = delivery_bare() };
 	struct msoap_response r = { .kind = MSOAP_WATCH, .u.watch.next = 21 };
 	struct wire_list_writer *w = check_writer();
 	struct msoap_change back;

@@ -219,7 +219,8 @@ static void test_lists(void **state)
 	command("unsubscribe", (struct msrap_command){ .kind = MSRAP_UNSUBSCRIBE,
 	                                               .u.unsubscribe.list = NEWS });
 	response("unsubscribe", (struct msrap_response){ .kind = MSRAP_UNSUBSCRIBE });
-	command("listInfo", (struct msrap_command){ .kind = MSRAP_LIST_INFO, .u.list_info.list = NEWS });
+	command("listInfo", (struct msrap_command){ .kind = MSRAP_LIST_INFO,
+	                                            .u.list_info.list = NEWS });
 	response("listInfo", (struct msrap_response){ .kind = MSRAP_LIST_INFO });
 	response("listInfo.full", (struct msrap_response){
 	    .kind = MSRAP_LIST_INFO,
