@@ -93,7 +93,7 @@ class Program:
         self.read_counts()
         if status != 0 and not self.note:
             self.note = f"signal {-status}" if status < 0 else f"exit status {status}"
-        if status != 0 and not self.failed:
+        if self.note and not self.failed:
             self.failed = 1
         elif not self.passed + self.failed + self.skipped:
             self.failed, self.note = 1, "ran no test case"
