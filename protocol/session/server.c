@@ -8,8 +8,6 @@
 #include "session/server_state.h"
 #include "wire/frame.h"
 
-#define LINGER_US (2 * CLOCK_SECOND_US) /* see step_linger */
-
 void server_limits_default(struct server_limits *l)
 {
 	*l = (struct server_limits){
@@ -43,10 +41,9 @@ static uint64_t deadline(const struct server_session *s)
 		return s->blocked ? s->since_us + s->limits->idle_us : 0;
 	case WAITING:
 		return s->wait_until_us;
-	case LINGERING:
-		return s->out.n > 0 ? s->since_us + s->limits->idle_us : s->wait_until_us;
-	case FINISHING:
+	case CLOSING:
 		return s->since_us + s->limits->idle_us;
+	case FINISHING: /* the stream has its own patience for that */
 	case ABORTED:
 	case OVER:
 		break;
@@ -67,11 +64,7 @@ static void settle(struct server_session *s)
 		buf_shrink(&s->in);
 	if (s->out.n == 0)
 		buf_shrink(&s->out);
-	/* Reading is stopped by the next `readable` that comes unwanted: most often none does. */
-	if (!s->wanted && server_wants_read(s)) {
-		s->wanted = true;
-		stream_want_read(s->stream, true);
-	}
+	stream_want_read(s->stream, server_wants_read(s));
 	if (!s->soon && (at == 0 || (s->armed_us != 0 && s->armed_us <= at)))
 		return;
 	now = clock_mono_us();
@@ -126,28 +119,20 @@ void server_later(struct server_session *s)
 
 	if (s->depth > 0)
 		return; /* the run under way sees it */
-	if (s->phase == LINGERING || s->phase == ABORTED ||
-	    (takes && (s->in.n > 0 || s->eof || s->shutdown)))
+	if (s->phase == ABORTED || (takes && (s->in.n > 0 || s->eof || s->shutdown)))
 		s->soon = true;
 	settle(s);
 }
 
-void server_begin_close(struct server_session *s, bool linger)
-{
-	s->phase = LINGERING;
-	s->wait_until_us = linger ? clock_mono_us() + LINGER_US : 0;
-	s->body_open = false;
-	buf_consume(&s->in, s->in.n);
-}
-
 void server_finish(struct server_session *s)
 {
+	s->body_open = false;
+	buf_consume(&s->in, s->in.n);
 	if (s->out.n > 0) {
-		server_begin_close(s, false);
+		s->phase = CLOSING;
 		return;
 	}
 	s->phase = FINISHING;
-	s->since_us = clock_mono_us();
 	stream_finish(s->stream);
 }
 
@@ -169,11 +154,6 @@ static void on_readable(void *ctx)
 	struct server_session *s = ctx;
 
 	s->drained = false;
-	if (!server_wants_read(s)) {
-		s->wanted = false;
-		stream_want_read(s->stream, false);
-		return;
-	}
 	server_enter(s);
 	server_run(s);
 	server_leave(s);
@@ -235,19 +215,14 @@ static void on_deadline(struct server_session *s)
 				server_cut(s, "the peer does not read");
 			break;
 		}
-		server_refuse(s, WIRE_STATUS_COMMAND_TIMEOUT, "no command in time", false);
+		server_refuse(s, WIRE_STATUS_COMMAND_TIMEOUT, "no command in time");
 		break;
 	case REPLYING:
-	case FINISHING:
+	case CLOSING:
 		if (!reads_on(s))
 			server_cut(s, "the peer does not read");
 		break;
-	case LINGERING:
-		if (s->out.n == 0)
-			server_finish(s);
-		else if (!reads_on(s))
-			server_cut(s, "the peer does not read");
-		break;
+	case FINISHING:
 	case ABORTED:
 	case OVER:
 		break;
@@ -293,7 +268,6 @@ int server_start(struct loop *l, struct stream *stream, const struct server_prot
 	s->ctx = ctx;
 	s->loop = l;
 	s->since_us = clock_mono_us();
-	s->wanted = true;
 	buf_init(&s->in, 0);
 	buf_init(&s->out, 0);
 	rc = loop_timer_create(s->loop, on_timer, s, &s->timer);

@@ -39,12 +39,14 @@ struct server_protocol {
 	/*
 	 * A command. BODY is the frame without its length, or, for SERVER_STREAM, its first octets
 	 * (TOTAL says how many there are in all). The view lives for the call. The handler answers
-	 * now or later; until it has, no other command comes. For SERVER_STREAM the answer comes after the last `data`
-	 * (answering before makes the session read and throw away the rest).
+	 * now or later; until it has, no other command comes. For SERVER_STREAM the answer comes
+	 * after the last `data`; answering before makes the session read and throw away the rest.
 	 */
 	void (*command)(void *state, struct span body, uint64_t total);
-	/* Octets of a streamed body beyond the head, as they come; LAST with the final ones (maybe none).
-	 * Use server_hold to be given no more until server_go_on. */
+	/*
+	 * Octets of a streamed body beyond the head, as they come, 64 KiB or so at a time; LAST
+	 * with the final ones (maybe none). server_hold stops them until server_go_on.
+	 */
 	void (*data)(void *state, struct span octets, bool last);
 	/*
 	 * Only while the handler has called server_wait: another command has arrived, the time is over,
@@ -53,7 +55,8 @@ struct server_protocol {
 	void (*wake)(void *state);
 	/* There is room to write again (between server_reply_start and the end of that reply). */
 	void (*writable)(void *state);
-	/* The session is over (closed, broken, timed out): free the state. Nothing may be called on S after. */
+	/* The session is over (closed, broken, timed out), maybe with a command in hand: free the
+	 * state. Nothing may be called on S after. */
 	void (*close)(void *state);
 };
 
@@ -80,9 +83,10 @@ int server_start(struct loop *l, struct stream *stream, const struct server_prot
                  void (*ended)(void *ctx, struct server_session *s), void *ctx,
                  struct server_session **out);
 
-/* Finishes the command in hand, answers the next with serviceShutdown, closes; an idle session closes now. */
+/* Finishes the command in hand, answers the next with serviceShutdown, closes; an idle session
+ * closes now. */
 void server_shutdown(struct server_session *s);
-/* At once. `close` and ENDED are called from inside. A handler that calls it returns at once. */
+/* At once. `close` and ENDED are called from inside; a handler that calls this must return. */
 void server_kill(struct server_session *s);
 
 /*
@@ -98,8 +102,10 @@ struct loop *server_loop(struct server_session *s);
 /* Answers the command in hand with one whole FRAME (with its length; copied). */
 void server_reply(struct server_session *s, struct span frame);
 
-/* Answers with the generic error response (data none). RETRY_AFTER_S < 0: none. TEXT may be NULL.
- * CLOSE: and close the session after it. */
+/*
+ * Answers with the generic error response (data none). TEXT (UTF-8, cut at 400 octets) may be
+ * NULL. RETRY_AFTER_S < 0: none. CLOSE: and close the session after it.
+ */
 void server_reply_error(struct server_session *s, enum wire_status status, bool abort,
                         const char *text, int64_t retry_after_s, bool close);
 
@@ -112,7 +118,7 @@ void server_reply_error(struct server_session *s, enum wire_status status, bool 
 void server_reply_start(struct server_session *s, struct span head, uint64_t rest);
 /* How many of N octets were taken; 0: wait for `writable`. */
 size_t server_write(struct server_session *s, const void *p, size_t n);
-/* The long answer cannot be finished (the data vanished): the stream is cut; `close` follows. */
+/* The long answer cannot be finished (the data vanished): the stream is cut. `close` follows. */
 void server_abort(struct server_session *s, const char *why);
 
 /*

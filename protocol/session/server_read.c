@@ -24,7 +24,6 @@ bool server_wants_read(const struct server_session *s)
 	case REPLYING:
 		return s->body_open;
 	case WAITING:
-	case LINGERING:
 		return true;
 	default:
 		return false;
@@ -39,7 +38,7 @@ static void at_eof(struct server_session *s)
 	s->eof = true;
 	if (s->phase == IN_HAND && s->body_open)
 		server_cut(s, "closed inside a command");
-	else if (s->phase == READING || s->phase == LINGERING)
+	else if (s->phase == READING)
 		server_finish(s);
 }
 
@@ -88,7 +87,7 @@ static bool fill(struct server_session *s, uint64_t wanted)
 static bool give(struct server_session *s, struct span head, uint64_t total, bool stream)
 {
 	if (s->shutdown) {
-		server_refuse(s, WIRE_STATUS_SERVICE_SHUTDOWN, "shutting down", head.n < total);
+		server_refuse(s, WIRE_STATUS_SERVICE_SHUTDOWN, "shutting down");
 		return true;
 	}
 	s->phase = IN_HAND;
@@ -102,7 +101,7 @@ static bool give(struct server_session *s, struct span head, uint64_t total, boo
 	s->protocol->command(s->state, head, total);
 	if (s->phase == OVER)
 		return false;
-	if (s->phase != LINGERING)
+	if (s->phase < CLOSING)
 		buf_consume(&s->in, FRAME_PREFIX + head.n);
 	return true;
 }
@@ -118,8 +117,7 @@ static enum server_frame classify(struct server_session *s, struct span head, ui
 		return SERVER_MORE;
 	if (rc < 0 || kind != WIRE_PDU_COMMAND) {
 		server_refuse(s, WIRE_STATUS_MALFORMED_PDU,
-		       rc < 0 ? "not a PDU" : "a response where a command must stand",
-		       head.n < total);
+		              rc < 0 ? "not a PDU" : "a response where a command must stand");
 		return SERVER_TOO_BIG;
 	}
 	if (total > s->limits->command_octets && !s->whole)
@@ -130,7 +128,7 @@ static enum server_frame classify(struct server_session *s, struct span head, ui
 	                             total <= s->limits->large_octets)) ||
 	    (how == SERVER_STREAM && total <= s->limits->stream_octets))
 		return how;
-	server_refuse(s, WIRE_STATUS_TOO_BIG, "frame over the limit", head.n < total);
+	server_refuse(s, WIRE_STATUS_TOO_BIG, "frame over the limit");
 	return SERVER_TOO_BIG;
 }
 
@@ -158,7 +156,7 @@ static bool step_frame(struct server_session *s)
 		most = s->limits->command_octets;
 	if (total == 0 || total > most) {
 		server_refuse(s, total == 0 ? WIRE_STATUS_MALFORMED_PDU : WIRE_STATUS_TOO_BIG,
-		       total == 0 ? "empty frame" : "frame over the limit", head.n < total);
+		              total == 0 ? "empty frame" : "frame over the limit");
 		return true;
 	}
 	how = classify(s, head, total);
@@ -189,7 +187,7 @@ static bool step_body(struct server_session *s)
 		s->protocol->data(s->state, octets, last);
 	if (s->phase == OVER)
 		return false;
-	if (s->phase != LINGERING)
+	if (s->phase < CLOSING)
 		buf_consume(&s->in, octets.n);
 	return true;
 }
@@ -200,22 +198,6 @@ bool server_wake(struct server_session *s)
 	s->woken = true;
 	s->protocol->wake(s->state);
 	return s->phase != OVER;
-}
-
-/*
- * After the last answer. A socket closed with unread octets in it sends a reset,
- * which can destroy the answer before the peer has read it. So what is there is
- * read first, and where the peer was in the middle of a frame it gets a moment
- * to see the answer and stop.
- */
-static bool step_linger(struct server_session *s)
-{
-	buf_consume(&s->in, s->in.n);
-	if (fill(s, READ_MORE))
-		return true;
-	if (s->phase == LINGERING && s->wait_until_us == 0)
-		server_finish(s);
-	return false;
 }
 
 /* Does the next thing. False: nothing more can be done now. */
@@ -235,8 +217,9 @@ static bool step(struct server_session *s)
 			return server_wake(s);
 		/* False at the end of the peer's side too, which wakes. */
 		return fill(s, 0) || (s->eof && s->phase == WAITING);
-	case LINGERING:
-		return step_linger(s);
+	case CLOSING:
+		server_finish(s);
+		return false;
 	default:
 		return false;
 	}

@@ -29,9 +29,9 @@ enum server_phase {
 	WAITING,
 	/* The handler writes a long answer of which `rest` octets are missing. */
 	REPLYING,
-	/* The last answer is said. What the peer still sends is thrown away. */
-	LINGERING,
-	/* stream_finish was called: `closed` will come. */
+	/* The last answer is said, but the stream has not taken all of it yet. */
+	CLOSING,
+	/* stream_finish was called: `closed` will come. Nothing is read any more. */
 	FINISHING,
 	/* Cut off by the handler: the end comes with the turn. */
 	ABORTED,
@@ -50,7 +50,7 @@ struct server_session {
 	struct loop_timer *timer;
 	uint64_t armed_us;      /* when the timer fires, 0: not running */
 	uint64_t since_us;      /* when the peer last got on with its part */
-	uint64_t wait_until_us; /* WAITING, LINGERING: until when */
+	uint64_t wait_until_us; /* WAITING: until when */
 	uint64_t seen_out;      /* octets on the wire when a slow reader was last looked at */
 	struct buf in, out;
 	uint64_t body_left; /* octets of a streamed body that have not come */
@@ -71,7 +71,6 @@ struct server_session {
 	bool much : 1;        /* the last read was full */
 	bool eof : 1;
 	bool shutdown : 1;
-	bool wanted : 1; /* what stream_want_read was told */
 	bool soon : 1;   /* run again in the next turn */
 };
 
@@ -86,9 +85,7 @@ void server_later(struct server_session *s);
 void server_touch(struct server_session *s);
 /* Cuts the session off: `close` comes with the outermost leave, or in the next turn. */
 void server_cut(struct server_session *s, const char *why);
-/* Says no more; LINGER: the peer is likely to be sending still (step_linger says why). */
-void server_begin_close(struct server_session *s, bool linger);
-/* The end in order, once all is said. */
+/* The end in order, once all is said. What the peer still sends is thrown away. */
 void server_finish(struct server_session *s);
 
 /* server_read.c */
@@ -105,6 +102,6 @@ bool server_wants_read(const struct server_session *s);
 /* Writes what is left of an answer. */
 void server_flush(struct server_session *s);
 /* The session's own last word. */
-void server_refuse(struct server_session *s, enum wire_status status, const char *text, bool linger);
+void server_refuse(struct server_session *s, enum wire_status status, const char *text);
 
 #endif

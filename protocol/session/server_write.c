@@ -58,7 +58,7 @@ static void answered(struct server_session *s)
 	s->woken = false;
 	server_touch(s);
 	if (s->close_after)
-		server_begin_close(s, s->body_open);
+		server_finish(s);
 	server_later(s);
 }
 
@@ -85,12 +85,12 @@ static void put_error(struct server_session *s, enum wire_status status, bool ab
 	put(s, out);
 }
 
-void server_refuse(struct server_session *s, enum wire_status status, const char *text, bool linger)
+void server_refuse(struct server_session *s, enum wire_status status, const char *text)
 {
 	log_debug("session-refuse", "status=%s why=\"%s\"", wire_status_name(status), text);
 	put_error(s, status, true, span_str(text), -1);
 	if (s->phase != ABORTED)
-		server_begin_close(s, linger);
+		server_finish(s);
 }
 
 /* --- for handlers ------------------------------------------------------------------------ */
