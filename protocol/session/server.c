@@ -92,10 +92,14 @@ void server_leave(struct server_session *s)
 	s->depth--;
 	if (s->depth > 0)
 		return;
-	if (s->phase == OVER)
-		free(s);
-	else
+	if (s->phase != OVER) {
 		settle(s);
+		return;
+	}
+	/* Not sooner: a handler up the stack may have a view of `in`. */
+	buf_free(&s->in);
+	buf_free(&s->out);
+	free(s);
 }
 
 /* To be called between enter and leave. */
@@ -109,8 +113,6 @@ static void end(struct server_session *s)
 		s->ended(s->ctx, s);
 	loop_timer_free(s->timer);
 	stream_free(s->stream);
-	buf_free(&s->in);
-	buf_free(&s->out);
 }
 
 void server_later(struct server_session *s)

@@ -86,7 +86,7 @@ int server_start(struct loop *l, struct stream *stream, const struct server_prot
 /* Finishes the command in hand, answers the next with serviceShutdown, closes; an idle session
  * closes now. */
 void server_shutdown(struct server_session *s);
-/* At once. `close` and ENDED are called from inside; a handler that calls this must return. */
+/* At once. `close` and ENDED are called from inside. */
 void server_kill(struct server_session *s);
 
 /*
