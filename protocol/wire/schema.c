@@ -70,7 +70,8 @@ static uint64_t enter(struct decoder *d, const struct der_header *h, bool stream
 /* The elements of a SEQUENCE that was entered. BASE NULL: check only. */
 static void decode_sequence(struct decoder *d, const struct schema *s, uint8_t *base)
 {
-	const struct schema_field *f = s->fields, *end = s->fields + s->count;
+	/* An empty SEQUENCE has no array, and NULL + 0 is undefined. */
+	const struct schema_field *f = s->fields, *end = s->count > 0 ? f + s->count : f;
 	struct der_header h;
 	uint64_t least = 0; /* tags rise, unknown ones too */
 
