@@ -1,0 +1,31 @@
+/* The configuration of im2000-notify: notify.conf(5). */
+#ifndef IM2000_NOTIFY_CONFIG_H
+#define IM2000_NOTIFY_CONFIG_H
+
+#include "base/conf.h"
+
+struct config {
+	struct conf_list domains;
+	char *data, *certificate, *key, *ca_file;
+	struct conf_list listen_rnasp, listen_rnaqp;
+	struct conf_list dns_servers;
+	uint64_t workers;
+	unsigned unverified; /* enum config_unverified */
+	unsigned strangers;
+	uint64_t retention_s;
+	uint64_t mailbox_notices, origin_notices;
+	uint64_t max_sessions, sessions_per_address;
+	uint64_t idle_s, first_command_s, wait_s;
+	unsigned log_level; /* enum log_level */
+};
+
+enum config_unverified { CONFIG_UNVERIFIED_REFUSE, CONFIG_UNVERIFIED_KEEP };
+
+extern const struct conf_key config_keys[];
+
+/* Reads PATH into C; domains are brought into canonical form and checked. 0 or an error with E filled;
+ * config_free in any case. */
+int config_read(const char *path, struct config *c, struct err_text *e);
+void config_free(struct config *c);
+
+#endif

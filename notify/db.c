@@ -1,0 +1,125 @@
+/* Opening the notification agent's database; the meta table; statistics and backup. */
+#include "notify/db.h"
+
+#include <stdlib.h>
+
+#include "notify/db_internal.h"
+
+static const char *const table_names[] = {
+	[TABLE_META] = "meta",       [TABLE_MAILBOX] = "mailbox", [TABLE_ANNOUNCEMENT] = "announcement",
+	[TABLE_NOTICE] = "notice",   [TABLE_EXPIRY] = "expiry",   NULL,
+};
+
+/* A new database gets its schema number; one that is newer than this program is left alone. */
+static int check_schema(struct db *db, struct err_text *e)
+{
+	struct kv_txn *t = NULL;
+	struct span value;
+	uint8_t number[4];
+	int r;
+
+	if ((r = kv_write_begin(db->kv, &t)) != 0) {
+		return err_set(e, r, "open notify.mdb: %s", err_phrase(r));
+	}
+	r = kv_get(t, db->table[TABLE_META], span_str("schema"), &value);
+	if (r == ERR_NOT_FOUND) {
+		kv_put_u32(number, DB_SCHEMA);
+		r = kv_put(t, db->table[TABLE_META], span_str("schema"), span_of(number, 4));
+		if (r == 0) {
+			r = kv_write_commit(t);
+			return r == 0 ? 0 : err_set(e, r, "write notify.mdb: %s", err_phrase(r));
+		}
+	} else if (r == 0 && (value.n != 4 || kv_get_u32(value.p) > DB_SCHEMA)) {
+		r = ERR_UNSUPPORTED;
+	}
+	kv_write_abort(t);
+	if (r == ERR_UNSUPPORTED) {
+		return err_set(e, r, "notify.mdb was written by a newer im2000-notify: run that one");
+	}
+	return r == 0 ? 0 : err_set(e, r, "read notify.mdb: %s", err_phrase(r));
+}
+
+int db_open(const char *dir, const struct db_options *options, struct db **out,
+            struct err_text *e)
+{
+	struct kv_options kv = {
+		.map_size = options->map_size,
+		.no_sync = options->no_sync,
+		.create = options->create,
+	};
+	struct db *db = calloc(1, sizeof *db);
+	int r;
+
+	if (db == NULL) {
+		return err_set(e, ERR_NOMEM, "open %s/notify.mdb: out of memory", dir);
+	}
+	r = kv_open(dir, "notify.mdb", &kv, table_names, db->table, &db->kv, e);
+	if (r == 0) {
+		r = check_schema(db, e);
+	}
+	if (r != 0) {
+		db_close(db);
+		return r;
+	}
+	*out = db;
+	return 0;
+}
+
+void db_close(struct db *db)
+{
+	if (db != NULL) {
+		kv_close(db->kv);
+		free(db);
+	}
+}
+
+struct kv *db_kv(struct db *db)
+{
+	return db->kv;
+}
+
+struct kv_txn *db_read_begin(struct db *db)
+{
+	return kv_read_begin(db->kv);
+}
+
+void db_read_end(struct kv_txn *t)
+{
+	kv_read_end(t);
+}
+
+int db_meta_next(struct db *db, struct kv_txn *t, const char *key, uint64_t *out)
+{
+	uint8_t number[8];
+	struct span value;
+	int r = kv_get(t, db->table[TABLE_META], span_str(key), &value);
+
+	if (r != 0 && r != ERR_NOT_FOUND) {
+		return r;
+	}
+	if (r == 0 && value.n != 8) {
+		return ERR_MALFORMED;
+	}
+	*out = (r == 0 ? kv_get_u64(value.p) : 0) + 1;
+	kv_put_u64(number, *out);
+	return kv_put(t, db->table[TABLE_META], span_str(key), span_of(number, 8));
+}
+
+int db_stats(struct db *db, struct db_stats *out)
+{
+	struct kv_txn *t = db_read_begin(db);
+
+	if (t == NULL) {
+		return ERR_NOMEM;
+	}
+	out->mailboxes = kv_count(t, db->table[TABLE_MAILBOX]);
+	out->announcements = kv_count(t, db->table[TABLE_ANNOUNCEMENT]);
+	out->notices = kv_count(t, db->table[TABLE_EXPIRY]); /* one entry for each notice */
+	db_read_end(t);
+	return kv_stat(db->kv, &out->kv);
+}
+
+int db_backup(struct db *db, const char *dir, struct err_text *e)
+{
+	return kv_backup(db->kv, dir, "notify.mdb", e);
+}

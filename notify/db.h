@@ -1,0 +1,130 @@
+/*
+ * The notification agent's durable state, by what notifications need of it.
+ * Nothing above this header knows keys, tables or LMDB. docs/storage.md has the
+ * layout of every table.
+ *
+ * Reading: db_read_begin, look things up, db_read_end; views live until then.
+ * Writing: in the apply function of a writer job, with its transaction.
+ * Errors of all functions: ERR_NOT_FOUND where said, ERR_FULL, ERR_IO,
+ * ERR_MALFORMED (a damaged record).
+ */
+#ifndef IM2000_NOTIFY_DB_H
+#define IM2000_NOTIFY_DB_H
+
+#include "base/kv.h"
+#include "base/name.h"
+#include "base/password.h"
+#include "base/writer.h"
+#include "wire/common.h"
+
+struct db;
+
+struct db_options {
+	bool create;
+	uint64_t map_size; /* 0: default */
+	bool no_sync;
+};
+
+/* Opens DIR/notify.mdb. ERR_UNSUPPORTED for a schema newer than this program. */
+int db_open(const char *dir, const struct db_options *options, struct db **out,
+            struct err_text *e);
+void db_close(struct db *db); /* NULL is fine */
+struct kv *db_kv(struct db *db);
+
+struct kv_txn *db_read_begin(struct db *db);
+void db_read_end(struct kv_txn *t);
+
+/* --- mailboxes ---------------------------------------------------------------------------- */
+
+struct db_mailbox {
+	uint32_t number; /* never used again after removal */
+	struct mailbox name;
+	struct password_hash hash;
+	uint64_t created_us;
+	uint32_t kept; /* notifications kept for it; filled by db_mailbox_find and _next */
+};
+int db_mailbox_find(struct db *db, struct kv_txn *t, const struct mailbox *name,
+                    struct db_mailbox *out);
+/* The mailbox after NAME in order of names (NULL: the first). ERR_NOT_FOUND at the end. */
+int db_mailbox_next(struct db *db, struct kv_txn *t, const struct mailbox *name,
+                    struct db_mailbox *out);
+/* Adds (number 0: given here, set in M; ERR_EXISTS for a name that is there) or replaces. */
+int db_mailbox_put(struct db *db, struct kv_txn *t, struct db_mailbox *m);
+/* Removes the mailbox with all its notifications. */
+int db_mailbox_remove(struct db *db, struct kv_txn *t, const struct mailbox *name);
+
+/* --- announcements and notices -------------------------------------------------------------- */
+
+/*
+ * What is alike for all recipients of a message is an announcement, kept once;
+ * what is a mailbox's own of it is a notice.
+ */
+struct db_announcement {
+	uint64_t number;
+	uint32_t notices;    /* how many refer to it: it goes with the last */
+	struct span der;     /* the Notification; its recipient and id are those of the first one */
+	struct span store;   /* domain of storeTls */
+	struct span origin;  /* domain of the sender */
+	bool verified;       /* the store proved that it speaks for ORIGIN */
+};
+/* Keeps a new announcement (number is set in A, notices starts at 0). */
+int db_announcement_add(struct db *db, struct kv_txn *t, struct db_announcement *a);
+int db_announcement_get(struct db *db, struct kv_txn *t, uint64_t number,
+                        struct db_announcement *out);
+
+/* DELTA more (or less) notices refer to announcement NUMBER; with the last one it goes. */
+int db_announcement_refer(struct db *db, struct kv_txn *t, uint64_t number, int delta);
+
+struct db_notice {
+	uint32_t mailbox;
+	uint64_t cursor;     /* rises over the whole agent, never used again */
+	uint64_t announcement;
+	uint8_t id[WIRE_ID_SIZE];
+	uint64_t received_us;
+	uint64_t expires_us; /* when the agent drops it */
+	struct wire_endpoint submitter;
+	bool withdrawn;
+};
+/*
+ * Adds a notice of A: gives it a cursor (set in N), counts it for mailbox and origin. The caller says
+ * db_announcement_refer once for all the notices it added.
+ */
+int db_notice_add(struct db *db, struct kv_txn *t, const struct db_announcement *a,
+                  struct db_notice *n);
+/* The mailbox's notice of (store, id). ERR_NOT_FOUND. */
+int db_notice_find(struct db *db, struct kv_txn *t, uint32_t mailbox, struct span store,
+                   const uint8_t id[WIRE_ID_SIZE], struct db_notice *out);
+/* The same whatever the store; SKIP: how many to pass over (ids of several stores could be alike). */
+int db_notice_find_id(struct db *db, struct kv_txn *t, uint32_t mailbox,
+                      const uint8_t id[WIRE_ID_SIZE], unsigned skip, struct db_notice *out);
+/* The mailbox's notice at CURSOR. ERR_NOT_FOUND. */
+int db_notice_get(struct db *db, struct kv_txn *t, uint32_t mailbox, uint64_t cursor,
+                  struct db_notice *out);
+/* The mailbox's first notice after cursor AFTER. ERR_NOT_FOUND: none. */
+int db_notice_next(struct db *db, struct kv_txn *t, uint32_t mailbox, uint64_t after,
+                   struct db_notice *out);
+/* Changes time, submitter or mark of a notice that is there. Its expiry stays. */
+int db_notice_put(struct db *db, struct kv_txn *t, const struct db_notice *n);
+/* Forgets the notice at CURSOR. ERR_NOT_FOUND: none there. */
+int db_notice_remove(struct db *db, struct kv_txn *t, uint32_t mailbox, uint64_t cursor);
+
+/* Notices kept for a mailbox, in all and from one origin domain. */
+int db_notice_count(struct db *db, struct kv_txn *t, uint32_t mailbox, uint32_t *kept);
+int db_notice_count_origin(struct db *db, struct kv_txn *t, uint32_t mailbox, struct span origin,
+                           uint32_t *kept);
+
+/* Forgets up to LIMIT notices whose time is over at NOW_US. How many. */
+int db_notice_expire(struct db *db, struct kv_txn *t, uint64_t now_us, unsigned limit);
+
+/* --- administration --------------------------------------------------------------------------- */
+
+struct db_stats {
+	uint64_t mailboxes, announcements, notices;
+	struct kv_stat kv;
+};
+int db_stats(struct db *db, struct db_stats *out);
+int db_backup(struct db *db, const char *dir, struct err_text *e);
+/* Walks every table; FOUND gets a line for each thing that does not add up. How many, or an error. */
+int db_check(struct db *db, void (*found)(void *ctx, const char *line), void *ctx);
+
+#endif

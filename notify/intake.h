@@ -1,0 +1,56 @@
+/*
+ * What comes from stores, as database work: the jobs behind RNASP's commands,
+ * without sockets. intake.c's session fills a batch from a command, hands it to
+ * the writer, and answers with its results.
+ */
+#ifndef IM2000_NOTIFY_INTAKE_H
+#define IM2000_NOTIFY_INTAKE_H
+
+#include "notify/db.h"
+#include "notify/policy.h"
+#include "wire/rnasp.h"
+
+struct intake_mark {
+	uint32_t mailbox;
+	uint64_t cursor;
+};
+
+/* Tells whether the peer's certificate covers DOMAIN. */
+typedef bool intake_covers(void *ctx, const char *domain);
+
+struct intake_batch {
+	struct writer_job job;             /* first: the writer's handle */
+	struct db *db;
+	const struct policy_settings *policy;
+	struct rnasp_command command;      /* views into OCTETS */
+	struct wire_endpoint submitter;
+	uint64_t now_us;
+	size_t n;                          /* results: notifications or addressees */
+	uint8_t *verified;                 /* notify, notifyMany: whether the peer proved its source */
+	uint8_t *results;                  /* enum wire_notify_result, for each */
+	struct intake_mark *marks;         /* withdraw: the notices that the peer may withdraw */
+	size_t n_marks;
+	uint32_t *mailboxes;               /* those with something new, to be woken */
+	size_t n_mailboxes;
+	void *session;                     /* NULL once the session is gone */
+	uint8_t octets[];                  /* the command's body */
+};
+
+/*
+ * A batch for the command in BODY, which is copied; DB is read for what may be
+ * withdrawn. 0; ERR_MALFORMED; ERR_TOO_BIG (over 256 notifications);
+ * ERR_UNSUPPORTED (an unknown command); ERR_NOMEM, ERR_IO. *OUT is the caller's to free with
+ * intake_free.
+ */
+int intake_create(struct db *db, const struct policy_settings *policy, struct span body,
+                  intake_covers *covers, void *ctx, struct intake_batch **out);
+void intake_free(struct intake_batch *b);
+
+/* The job's apply. */
+int intake_apply(struct writer_job *job, struct kv_txn *t);
+
+/* The response to a batch that was committed with RESULT. */
+int intake_response(const struct intake_batch *b, int result, uint8_t *buf, size_t cap,
+                    struct span *out);
+
+#endif

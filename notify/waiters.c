@@ -1,0 +1,177 @@
+/*
+ * A hash of mailbox numbers to waiters under one lock. waiters_wake moves them
+ * to their loop's fired list and posts that loop once; the loop then takes the
+ * list and calls each outside the lock. A waiter is on exactly one list: of its
+ * bucket (WAITING) or of its loop (FIRED), or on none (OFF).
+ */
+#include "notify/waiters.h"
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdlib.h>
+
+#define BUCKETS 4096
+
+struct waiters {
+	pthread_mutex_t lock;
+	struct waiter *bucket[BUCKETS];
+};
+
+struct waiters_loop {
+	struct loop_task task; /* first, so that the task is the loop's */
+	struct waiters *all;
+	struct loop *loop;
+	struct waiter *fired;
+	bool posted;
+	bool gone; /* freed while posted: the task frees it */
+};
+
+int waiters_create(struct waiters **out)
+{
+	struct waiters *w = calloc(1, sizeof *w);
+
+	if (w == NULL) {
+		return ERR_NOMEM;
+	}
+	pthread_mutex_init(&w->lock, NULL);
+	*out = w;
+	return 0;
+}
+
+void waiters_free(struct waiters *w)
+{
+	if (w != NULL) {
+		pthread_mutex_destroy(&w->lock);
+		free(w);
+	}
+}
+
+static void link_into(struct waiter **list, struct waiter *x)
+{
+	x->next = *list;
+	x->back = list;
+	if (x->next != NULL) {
+		x->next->back = &x->next;
+	}
+	*list = x;
+}
+
+static void unlink_from(struct waiter *x)
+{
+	*x->back = x->next;
+	if (x->next != NULL) {
+		x->next->back = x->back;
+	}
+	x->state = WAITER_OFF;
+}
+
+/* One waiter at a time: a `fire` may remove others. */
+static struct waiter *take_fired(struct waiters_loop *wl)
+{
+	struct waiter *x;
+
+	pthread_mutex_lock(&wl->all->lock);
+	x = wl->fired;
+	if (x != NULL) {
+		unlink_from(x);
+	} else {
+		wl->posted = false;
+	}
+	pthread_mutex_unlock(&wl->all->lock);
+	return x;
+}
+
+static void run_fired(struct loop_task *task)
+{
+	struct waiters_loop *wl = (struct waiters_loop *)task;
+	struct waiter *x;
+
+	if (wl->gone) {
+		free(wl);
+		return;
+	}
+	while ((x = take_fired(wl)) != NULL) {
+		x->fire(x);
+	}
+}
+
+int waiters_loop_create(struct waiters *w, struct loop *l, struct waiters_loop **out)
+{
+	struct waiters_loop *wl = calloc(1, sizeof *wl);
+
+	if (wl == NULL) {
+		return ERR_NOMEM;
+	}
+	wl->task.run = run_fired;
+	wl->all = w;
+	wl->loop = l;
+	*out = wl;
+	return 0;
+}
+
+void waiters_loop_free(struct waiters_loop *wl)
+{
+	bool posted;
+
+	if (wl == NULL) {
+		return;
+	}
+	pthread_mutex_lock(&wl->all->lock);
+	posted = wl->posted;
+	wl->gone = true;
+	pthread_mutex_unlock(&wl->all->lock);
+	if (!posted) {
+		free(wl);
+	}
+}
+
+void waiters_add(struct waiters_loop *wl, struct waiter *x, uint32_t mailbox)
+{
+	pthread_mutex_lock(&wl->all->lock);
+	x->loop = wl;
+	x->mailbox = mailbox;
+	x->state = WAITER_WAITING;
+	link_into(&wl->all->bucket[mailbox % BUCKETS], x);
+	pthread_mutex_unlock(&wl->all->lock);
+}
+
+void waiters_remove(struct waiter *x)
+{
+	if (x->loop == NULL) {
+		return;
+	}
+	pthread_mutex_lock(&x->loop->all->lock);
+	if (x->state != WAITER_OFF) {
+		unlink_from(x);
+	}
+	pthread_mutex_unlock(&x->loop->all->lock);
+}
+
+static void fire_later(struct waiter *x)
+{
+	struct waiters_loop *wl = x->loop;
+
+	unlink_from(x);
+	link_into(&wl->fired, x);
+	x->state = WAITER_FIRED;
+	if (!wl->posted) {
+		wl->posted = true;
+		loop_post(wl->loop, &wl->task);
+	}
+}
+
+void waiters_wake(struct waiters *w, const uint32_t *mailboxes, size_t n)
+{
+	pthread_mutex_lock(&w->lock);
+	for (size_t i = 0; i < n; i++) {
+		struct waiter *x = w->bucket[mailboxes[i] % BUCKETS], *next;
+
+		for (; x != NULL; x = next) {
+			next = x->next;
+			if (x->mailbox == mailboxes[i]) {
+				fire_later(x);
+			}
+		}
+	}
+	pthread_mutex_unlock(&w->lock);
+}

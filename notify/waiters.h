@@ -1,0 +1,42 @@
+/*
+ * Who waits for a mailbox: sessions on any worker that hold a `retrieve` until
+ * something comes. Thread-safe.
+ *
+ * To miss nothing, a session registers first and looks into the database
+ * after: what is committed later finds it registered.
+ */
+#ifndef IM2000_NOTIFY_WAITERS_H
+#define IM2000_NOTIFY_WAITERS_H
+
+#include "base/err.h"
+#include "net/loop.h"
+
+struct waiters;      /* one a process */
+struct waiters_loop; /* one a worker: where its sessions are called */
+
+int waiters_create(struct waiters **out);
+void waiters_free(struct waiters *w); /* NULL is fine; all loops must be gone */
+
+int waiters_loop_create(struct waiters *w, struct loop *l, struct waiters_loop **out);
+/* On the loop's thread, with no waiter left on it. NULL is fine. */
+void waiters_loop_free(struct waiters_loop *wl);
+
+struct waiter {
+	/* Something came for the mailbox. On the loop's thread; the waiter is no longer registered. */
+	void (*fire)(struct waiter *x);
+	/* The module's own. */
+	struct waiters_loop *loop;
+	struct waiter *next, **back;
+	uint32_t mailbox;
+	enum { WAITER_OFF, WAITER_WAITING, WAITER_FIRED } state;
+};
+
+/* Registers X (caller's memory, zeroed but for `fire`) for MAILBOX. On the loop's thread. */
+void waiters_add(struct waiters_loop *wl, struct waiter *x, uint32_t mailbox);
+/* No `fire` after this. On the loop's thread. Fine for a waiter that is not registered. */
+void waiters_remove(struct waiter *x);
+
+/* Something was committed for each of N mailboxes. Any thread. */
+void waiters_wake(struct waiters *w, const uint32_t *mailboxes, size_t n);
+
+#endif
