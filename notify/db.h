@@ -105,6 +105,8 @@ int db_notice_next(struct db *db, struct kv_txn *t, uint32_t mailbox, uint64_t a
                    struct db_notice *out);
 /* Changes time, submitter or mark of a notice that is there. Its expiry stays. */
 int db_notice_put(struct db *db, struct kv_txn *t, const struct db_notice *n);
+/* Gives a changed notice a new cursor (set in N), so that those who have seen it see it again. */
+int db_notice_move(struct db *db, struct kv_txn *t, struct db_notice *n);
 /* Forgets the notice at CURSOR. ERR_NOT_FOUND: none there. */
 int db_notice_remove(struct db *db, struct kv_txn *t, uint32_t mailbox, uint64_t cursor);
 

@@ -379,6 +379,26 @@ int db_notice_remove(struct db *db, struct kv_txn *t, uint32_t mailbox, uint64_t
 	return db_announcement_refer(db, t, n.announcement, -1);
 }
 
+int db_notice_move(struct db *db, struct kv_txn *t, struct db_notice *n)
+{
+	struct db_announcement a;
+	char store[NAME_DOMAIN_MAX + 1], origin[NAME_DOMAIN_MAX + 1];
+	uint64_t announcement = n->announcement;
+	int r = db_announcement_get(db, t, announcement, &a);
+
+	/* The views end with the first write. */
+	if (r == 0 && (r = span_copy(a.store, store, sizeof store)) == 0) {
+		r = span_copy(a.origin, origin, sizeof origin);
+	}
+	if (r != 0 || (r = db_announcement_refer(db, t, announcement, 1)) != 0 ||
+	    (r = db_notice_remove(db, t, n->mailbox, n->cursor)) != 0) {
+		return r;
+	}
+	a.store = span_str(store);
+	a.origin = span_str(origin);
+	return db_notice_add(db, t, &a, n);
+}
+
 int db_notice_remove_all(struct db *db, struct kv_txn *t, uint32_t mailbox)
 {
 	struct db_notice n;

@@ -317,9 +317,10 @@ static int apply_withdraw(struct intake_batch *b, struct kv_txn *t)
 			continue; /* acknowledged meanwhile, or said twice */
 		}
 		notice.withdrawn = true;
-		if (r != 0 || (r = db_notice_put(b->db, t, &notice)) != 0) {
+		if (r != 0 || (r = db_notice_move(b->db, t, &notice)) != 0) {
 			return r;
 		}
+		b->mailboxes[b->n_mailboxes++] = notice.mailbox;
 	}
 	return 0;
 }

@@ -32,7 +32,7 @@ struct intake_batch {
 	size_t n_marks;
 	uint32_t *mailboxes;               /* those with something new, to be woken */
 	size_t n_mailboxes;
-	void *session;                     /* NULL once the session is gone */
+	void *app, *session;               /* the session's own; session is NULL once it is gone */
 	uint8_t octets[];                  /* the command's body */
 };
 
