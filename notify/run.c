@@ -1,0 +1,291 @@
+#include "notify/run.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "notify/app.h"
+
+#define SWEEP_US (60 * CLOCK_SECOND_US) /* between looks for notices whose time is over */
+#define SWEEP_BATCH 1000                /* notices of one transaction */
+
+/* --- the sweep of expired notices: a job of worker 0, again and again ----------------------- */
+
+struct sweep {
+	struct writer_job job; /* first */
+	struct app_worker *worker;
+	struct loop_timer *timer;
+	uint64_t now_us;
+	int swept;
+	bool under_way;
+};
+
+static int sweep_apply(struct writer_job *job, struct kv_txn *t)
+{
+	struct sweep *s = (struct sweep *)job;
+
+	s->swept = db_notice_expire(s->worker->app->db, t, s->now_us, SWEEP_BATCH);
+	return s->swept < 0 ? s->swept : 0;
+}
+
+static void sweep_done(struct writer_job *job, int result)
+{
+	struct sweep *s = (struct sweep *)job;
+	bool more = result == 0 && s->swept == SWEEP_BATCH;
+
+	s->under_way = false;
+	if (result != 0) {
+		log_error("sweep", "error=%d", result);
+	} else if (s->swept > 0) {
+		log_info("sweep", "notices=%d", s->swept);
+	}
+	loop_timer_start(s->timer, more ? 0 : SWEEP_US);
+}
+
+static void sweep_fire(void *ctx)
+{
+	struct sweep *s = ctx;
+
+	s->now_us = clock_now_us();
+	s->under_way = true;
+	writer_submit(s->worker->writer, &s->job);
+}
+
+static int sweep_start(struct app_worker *w, struct sweep **out)
+{
+	struct sweep *s = calloc(1, sizeof *s);
+	int r;
+
+	if (s == NULL) {
+		return ERR_NOMEM;
+	}
+	s->job.apply = sweep_apply;
+	s->job.done = sweep_done;
+	s->worker = w;
+	if ((r = loop_timer_create(w->loop, sweep_fire, s, &s->timer)) != 0) {
+		free(s);
+		return r;
+	}
+	loop_timer_start(s->timer, 0);
+	*out = s;
+	return 0;
+}
+
+/* --- workers ------------------------------------------------------------------------------------ */
+
+struct worker {
+	struct app_worker common; /* first: what sessions see */
+	struct sweep *sweep;      /* worker 0's */
+};
+
+static void worker_stop(void *app, void *state)
+{
+	struct worker *w = state;
+
+	(void)app;
+	if (w == NULL) {
+		return;
+	}
+	waiters_loop_free(w->common.waiters);
+	if (w->common.attachment != NULL) {
+		daemon_writer_detach(w->common.attachment); /* waits for its jobs, the sweep's too */
+	}
+	if (w->sweep != NULL) {
+		loop_timer_free(w->sweep->timer);
+		free(w->sweep);
+	}
+	free(w);
+}
+
+static int worker_start(void *app, struct daemon_worker *d, void **state, struct err_text *e)
+{
+	struct app *a = app;
+	struct worker *w = calloc(1, sizeof *w);
+	int r;
+
+	if (w == NULL) {
+		return err_set(e, ERR_NOMEM, "start a worker: out of memory");
+	}
+	w->common.app = a;
+	w->common.loop = daemon_worker_loop(d);
+	if ((r = daemon_writer_attach(w->common.loop, a->writer, &w->common.writer,
+	                              &w->common.attachment)) != 0 ||
+	    (r = waiters_loop_create(a->waiters, w->common.loop, &w->common.waiters)) != 0 ||
+	    (daemon_worker_number(d) == 0 && (r = sweep_start(&w->common, &w->sweep)) != 0)) {
+		worker_stop(app, w);
+		return err_set(e, r, "start a worker: %s", err_phrase(r));
+	}
+	*state = w;
+	return 0;
+}
+
+/* --- configuration to options ---------------------------------------------------------------------- */
+
+static struct tls_options tls_of(const struct config *c)
+{
+	return (struct tls_options){
+		.certificate = c->certificate,
+		.key = c->key,
+		.ca_file = c->ca_file,
+		.server = true,
+		.ask_client = true, /* stores show whom they speak for */
+	};
+}
+
+static struct server_limits limits_of(const struct config *c)
+{
+	struct server_limits l;
+
+	server_limits_default(&l);
+	l.idle_us = c->idle_s * CLOCK_SECOND_US;
+	l.first_us = c->first_command_s * CLOCK_SECOND_US;
+	l.wait_us = c->wait_s * CLOCK_SECOND_US;
+	return l;
+}
+
+static int check_data_directory(const char *dir, struct err_text *e)
+{
+	struct stat st;
+
+	if (stat(dir, &st) != 0 || !S_ISDIR(st.st_mode)) {
+		return err_set(e, ERR_NOT_FOUND,
+		               "data directory %s is not there: make it with im2000-notify init", dir);
+	}
+	if ((st.st_mode & 077) != 0) {
+		return err_set(e, ERR_DENIED, "data directory %s is open to others: chmod 700 %s", dir, dir);
+	}
+	return 0;
+}
+
+/* The certificate loads, belongs to its key, and covers the domains. */
+static int check_certificate(const struct config *c, struct err_text *e)
+{
+	struct tls_options options = tls_of(c);
+	struct tls_config *tls;
+	int r = tls_config_create(&options, &tls, e);
+
+	if (r != 0) {
+		return r;
+	}
+	for (size_t i = 0; r == 0 && i < c->domains.n; i++) {
+		if (!tls_config_covers(tls, c->domains.item[i])) {
+			r = err_set(e, ERR_CONFIG, "certificate %s does not cover domain %s", c->certificate,
+			            c->domains.item[i]);
+		}
+	}
+	tls_config_drop(tls);
+	return r;
+}
+
+int notify_check(const char *config_path, struct err_text *e)
+{
+	struct config c;
+	int r = config_read(config_path, &c, e);
+
+	if (r == 0 && (r = check_data_directory(c.data, e)) == 0) {
+		r = check_certificate(&c, e);
+	}
+	config_free(&c);
+	return r;
+}
+
+struct running {
+	struct app app;
+	const char *config_path;
+};
+
+/* SIGHUP: certificates and limits; the rest wants a restart. */
+static int reload(void *app, struct daemon *d, struct err_text *e)
+{
+	struct running *run = app;
+	struct tls_options tls;
+	struct server_limits limits;
+	struct config c;
+	int r = config_read(run->config_path, &c, e);
+
+	if (r == 0 && (r = check_certificate(&c, e)) == 0) {
+		tls = tls_of(&c);
+		limits = limits_of(&c);
+		log_set_level((enum log_level)c.log_level);
+		r = daemon_reconfigure(d, &tls, &limits, e);
+	}
+	config_free(&c);
+	return r;
+}
+
+static int serve(struct running *run, const struct config *c, struct err_text *e)
+{
+	const struct daemon_service services[] = {
+		{ &intake_protocol, "rnasp", (const char *const *)c->listen_rnasp.item, c->listen_rnasp.n },
+		{ &query_protocol, "rnaqp", (const char *const *)c->listen_rnaqp.item, c->listen_rnaqp.n },
+	};
+	const struct daemon_options options = {
+		.program = "im2000-notify",
+		.services = services,
+		.n_services = 2,
+		.workers = (unsigned)c->workers,
+		.limits = limits_of(c),
+		.max_sessions = (unsigned)c->max_sessions,
+		.max_per_address = (unsigned)c->sessions_per_address,
+		.tls = tls_of(c),
+		.worker_start = worker_start,
+		.worker_stop = worker_stop,
+		.reload = reload,
+		.app = run,
+	};
+
+	return daemon_run(&options, e);
+}
+
+static int start(struct app *app, const struct config *c, struct err_text *e)
+{
+	struct db_options db = { .create = true };
+	struct login_options login = { 0 };
+	int r;
+
+	app->config = c;
+	app->wait_us = c->wait_s * CLOCK_SECOND_US;
+	app->policy = (struct policy_settings){
+		.keep_unverified = c->unverified == CONFIG_UNVERIFIED_KEEP,
+		.mailbox_notices = (uint32_t)c->mailbox_notices,
+		.origin_notices = (uint32_t)c->origin_notices,
+		.retention_us = c->retention_s * CLOCK_SECOND_US,
+	};
+	if ((r = db_open(c->data, &db, &app->db, e)) != 0) {
+		return r;
+	}
+	if ((r = writer_create(db_kv(app->db), &app->writer)) != 0 ||
+	    (r = login_create(&login, &app->login)) != 0 ||
+	    (r = waiters_create(&app->waiters)) != 0) {
+		return err_set(e, r, "start im2000-notify: %s", err_phrase(r));
+	}
+	return 0;
+}
+
+static void stop(struct app *app)
+{
+	waiters_free(app->waiters);
+	login_free(app->login);
+	writer_free(app->writer);
+	db_close(app->db);
+}
+
+int notify_run(const char *config_path, struct err_text *e)
+{
+	struct running run = { .config_path = config_path };
+	struct config c;
+	int r = config_read(config_path, &c, e);
+
+	if (r == 0 && (r = check_data_directory(c.data, e)) == 0 &&
+	    (r = check_certificate(&c, e)) == 0) {
+		log_set_level((enum log_level)c.log_level);
+		if ((r = start(&run.app, &c, e)) == 0) {
+			r = serve(&run, &c, e);
+		}
+		stop(&run.app);
+	}
+	config_free(&c);
+	return r;
+}

@@ -1,0 +1,166 @@
+#include "session/program.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <termios.h>
+#include <unistd.h>
+
+#include <openssl/crypto.h>
+
+int program_exit_code(int code)
+{
+	switch (code) {
+	case 0:
+		return PROGRAM_DONE;
+	case ERR_TIMEOUT:
+	case ERR_NO_SERVER:
+	case ERR_CLOSED:
+	case ERR_AGAIN:
+	case ERR_FULL:
+	case ERR_NOMEM:
+		return PROGRAM_TRY_LATER;
+	default:
+		return PROGRAM_FAILED;
+	}
+}
+
+int program_fail(const char *program, int code, const struct err_text *e)
+{
+	fprintf(stderr, "%s: %s\n", program,
+	        e != NULL && e->text[0] != '\0' ? e->text : err_phrase(code));
+	return program_exit_code(code);
+}
+
+int program_usage(const char *program, const char *format, ...)
+{
+	va_list args;
+
+	fprintf(stderr, "%s: ", program);
+	va_start(args, format);
+	vfprintf(stderr, format, args);
+	va_end(args);
+	fprintf(stderr, " (see %s --help)\n", program);
+	return PROGRAM_USAGE;
+}
+
+/* One line from the terminal without echo. */
+static int ask(int tty, const char *prompt, char *out, size_t cap, struct err_text *e)
+{
+	struct termios before, quiet;
+	size_t n = 0;
+	char c;
+
+	if (write(tty, prompt, strlen(prompt)) < 0 || tcgetattr(tty, &before) != 0) {
+		return err_set(e, ERR_IO, "ask for the password: %s", strerror(errno));
+	}
+	quiet = before;
+	quiet.c_lflag &= ~(tcflag_t)ECHO;
+	tcsetattr(tty, TCSAFLUSH, &quiet);
+	while (read(tty, &c, 1) == 1 && c != '\n') {
+		if (n + 1 < cap) {
+			out[n++] = c;
+		}
+	}
+	out[n] = '\0';
+	tcsetattr(tty, TCSAFLUSH, &before);
+	if (write(tty, "\n", 1) < 0) {
+		return err_set(e, ERR_IO, "ask for the password: %s", strerror(errno));
+	}
+	return n == 0 ? err_set(e, ERR_MALFORMED, "the password is empty") : 0;
+}
+
+static int ask_twice(char *out, size_t cap, struct err_text *e)
+{
+	char again[PASSWORD_MAX + 1];
+	int tty = open("/dev/tty", O_RDWR | O_CLOEXEC);
+	int r;
+
+	if (tty < 0) {
+		return err_set(e, ERR_MALFORMED,
+		               "no terminal to ask for a password: give --password-file or --token");
+	}
+	if ((r = ask(tty, "Password: ", out, cap, e)) == 0 &&
+	    (r = ask(tty, "Once more: ", again, sizeof again, e)) == 0 && strcmp(out, again) != 0) {
+		r = err_set(e, ERR_MALFORMED, "the two passwords differ");
+	}
+	OPENSSL_cleanse(again, sizeof again);
+	close(tty);
+	return r;
+}
+
+int program_secret(const char *password_file, bool token, struct password_hash *out,
+                   struct err_text *e)
+{
+	char password[PASSWORD_MAX + 1], text[PASSWORD_TOKEN_TEXT + 1];
+	int r;
+
+	if (token) {
+		password_token_make(text, out);
+		printf("%s\n", text);
+		OPENSSL_cleanse(text, sizeof text);
+		return 0;
+	}
+	r = password_file != NULL ? password_read_file(password_file, password, e)
+	                          : ask_twice(password, sizeof password, e);
+	if (r == 0 && (r = password_hash_make(span_str(password), out)) != 0) {
+		err_set(e, r, "hash the password: %s", err_phrase(r));
+	}
+	OPENSSL_cleanse(password, sizeof password);
+	return r;
+}
+
+int program_make_dir(const char *dir, struct err_text *e)
+{
+	char path[4096];
+	struct stat st;
+
+	if (span_copy(span_str(dir), path, sizeof path) != 0 || dir[0] == '\0') {
+		return err_set(e, ERR_MALFORMED, "make directory \"%.64s\": not a usable path", dir);
+	}
+	for (char *p = path + 1; *p != '\0'; p++) {
+		if (*p == '/') {
+			*p = '\0';
+			if (mkdir(path, 0700) != 0 && errno != EEXIST) {
+				return err_set(e, ERR_IO, "make directory %s: %s", path, strerror(errno));
+			}
+			*p = '/';
+		}
+	}
+	if (mkdir(path, 0700) != 0 && errno != EEXIST) {
+		return err_set(e, ERR_IO, "make directory %s: %s", path, strerror(errno));
+	}
+	if (stat(path, &st) != 0 || !S_ISDIR(st.st_mode)) {
+		return err_set(e, ERR_IO, "%s is no directory", path);
+	}
+	return st.st_uid == geteuid() ? 0
+	                              : err_set(e, ERR_DENIED, "%s belongs to another user", path);
+}
+
+int program_write_file(const char *path, unsigned mode, const char *text, struct err_text *e)
+{
+	int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, (mode_t)mode);
+	size_t n = strlen(text);
+	bool written;
+
+	if (fd < 0) {
+		return err_set(e, errno == EEXIST ? ERR_EXISTS : ERR_IO, "write %s: %s", path,
+		               errno == EEXIST ? "it is there already" : strerror(errno));
+	}
+	written = write(fd, text, n) == (ssize_t)n && fsync(fd) == 0;
+	if (close(fd) != 0 || !written) {
+		unlink(path);
+		return err_set(e, ERR_IO, "write %s: %s", path, strerror(errno));
+	}
+	return 0;
+}
+
+int program_finish(const char *program)
+{
+	if (fflush(stdout) != 0 || ferror(stdout)) {
+		fprintf(stderr, "%s: cannot write to standard output\n", program);
+		return PROGRAM_FAILED;
+	}
+	return PROGRAM_DONE;
+}

@@ -1,0 +1,50 @@
+/*
+ * What the command lines of all programs do alike: exit codes, messages, secrets
+ * given by option, the folder that `init` makes.
+ */
+#ifndef IM2000_SESSION_PROGRAM_H
+#define IM2000_SESSION_PROGRAM_H
+
+#include <stdbool.h>
+#include <stdio.h>
+
+#include "base/err.h"
+#include "base/password.h"
+
+#define PROGRAM_VERSION "0.1"
+
+enum program_exit {
+	PROGRAM_DONE = 0,
+	PROGRAM_FAILED = 1,
+	PROGRAM_USAGE = 2,
+	PROGRAM_TRY_LATER = 75 /* EX_TEMPFAIL of sysexits(3) */
+};
+
+/* The exit code that belongs to error CODE. */
+int program_exit_code(int code);
+
+/* Says "PROGRAM: TEXT" on stderr (the phrase of CODE where E is empty); answers the exit code. */
+int program_fail(const char *program, int code, const struct err_text *e);
+
+/* Says what is wrong with the command line, and where to read on. PROGRAM_USAGE. */
+int program_usage(const char *program, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+/*
+ * The secret of a new login: with TOKEN a fresh token, printed to stdout once;
+ * else the first line of PASSWORD_FILE ("-": standard input); else asked for on
+ * the terminal, twice. 0 or an error with E filled.
+ */
+int program_secret(const char *password_file, bool token, struct password_hash *out,
+                   struct err_text *e);
+
+/* Makes directory DIR, mode 0700, with its parents; one that is there must be a directory of this user's. */
+int program_make_dir(const char *dir, struct err_text *e);
+
+/* Creates PATH, mode 0600 or as MODE says, with TEXT; never replaces. ERR_EXISTS, ERR_IO. */
+int program_write_file(const char *path, unsigned mode, const char *text, struct err_text *e);
+
+/* Flushes stdout: PROGRAM_DONE, or PROGRAM_FAILED with a message when that fails (disk full). */
+int program_finish(const char *program);
+
+#endif
