@@ -38,7 +38,7 @@ int program_usage(const char *program, const char *format, ...)
 int program_secret(const char *password_file, bool token, struct password_hash *out,
                    struct err_text *e);
 
-/* Makes directory DIR, mode 0700, with its parents; one that is there must be a directory of this user's. */
+/* Makes directory DIR, mode 0700, with its parents; one that is there must be this user's. */
 int program_make_dir(const char *dir, struct err_text *e);
 
 /* Creates PATH, mode 0600 or as MODE says, with TEXT; never replaces. ERR_EXISTS, ERR_IO. */
