@@ -30,12 +30,14 @@ struct words {
 static int parse(int argc, char **argv, struct words *out)
 {
 	static const struct option options[] = {
-		{ "password-file", required_argument, NULL, 'p' }, { "token", no_argument, NULL, 't' },
-		{ "json", no_argument, NULL, 'j' },                { NULL, 0, NULL, 0 },
+		{ "password-file", required_argument, NULL, 'p' },
+		{ "token", no_argument, NULL, 't' },
+		{ "json", no_argument, NULL, 'j' },
+		{ NULL, 0, NULL, 0 },
 	};
 	int c;
 
-	*out = (struct words){ 0 };
+	*out = (struct words) { 0 };
 	while ((c = getopt_long(argc, argv, "c:", options, NULL)) != -1) {
 		switch (c) {
 		case 'c':
@@ -51,14 +53,15 @@ static int parse(int argc, char **argv, struct words *out)
 			out->json = true;
 			break;
 		default:
-			return program_usage(ADMIN_PROGRAM, "%s: unknown or incomplete option", argv[0]);
+			return program_usage(ADMIN_PROGRAM, "%s: unknown or incomplete option",
+			                     argv[0]);
 		}
 	}
 	out->rest = argv + optind;
 	out->n_rest = argc - optind;
 	if (out->token && out->password_file != NULL) {
-		return program_usage(ADMIN_PROGRAM, "%s: --token and --password-file exclude each other",
-		                     argv[0]);
+		return program_usage(ADMIN_PROGRAM,
+		                     "%s: --token and --password-file exclude each other", argv[0]);
 	}
 	return 0;
 }
@@ -89,7 +92,8 @@ static void place_close(struct place *p)
 	config_free(&p->config);
 }
 
-/* --- mailbox ------------------------------------------------------------------------------------- */
+/* --- mailbox -------------------------------------------------------------------------------------
+ */
 
 static bool serves(const struct config *c, const char *domain)
 {
@@ -105,7 +109,8 @@ static int parse_name(const char *text, struct mailbox *out, struct err_text *e)
 {
 	return name_parse_mailbox(span_str(text), out) == 0
 	           ? 0
-	           : err_set(e, ERR_MALFORMED, "\"%.300s\" is no mailbox (as in bob@b.example)", text);
+	           : err_set(e, ERR_MALFORMED, "\"%.300s\" is no mailbox (as in bob@b.example)",
+	                     text);
 }
 
 static int commit(struct kv_txn *t, int r, const char *doing, struct err_text *e)
@@ -128,8 +133,10 @@ static int mailbox_add(struct place *p, const struct words *w, struct err_text *
 		return r;
 	}
 	if (!serves(&p->config, mailbox_domain(&m.name))) {
-		return err_set(e, ERR_CONFIG, "domain %s is not served here: add \"domain = %s\" to the configuration",
-		               mailbox_domain(&m.name), mailbox_domain(&m.name));
+		return err_set(
+		    e, ERR_CONFIG,
+		    "domain %s is not served here: add \"domain = %s\" to the configuration",
+		    mailbox_domain(&m.name), mailbox_domain(&m.name));
 	}
 	if ((r = program_secret(w->password_file, w->token, &m.hash, e)) != 0 ||
 	    (r = kv_write_begin(db_kv(p->db), &t)) != 0) {
@@ -154,8 +161,9 @@ static int mailbox_find(struct place *p, const char *text, struct db_mailbox *m,
 	}
 	if ((r = db_mailbox_find(p->db, *t, &name, m)) != 0) {
 		kv_write_abort(*t);
-		return err_set(e, r, r == ERR_NOT_FOUND ? "there is no mailbox %s" : "read mailbox %s failed",
-		               name.text);
+		return err_set(
+		    e, r, r == ERR_NOT_FOUND ? "there is no mailbox %s" : "read mailbox %s failed",
+		    name.text);
 	}
 	return 0;
 }
@@ -166,7 +174,8 @@ static int mailbox_remove(struct place *p, const struct words *w, struct err_tex
 	struct kv_txn *t;
 	int r = mailbox_find(p, w->rest[0], &m, &t, e);
 
-	return r != 0 ? r : commit(t, db_mailbox_remove(p->db, t, &m.name), "remove the mailbox", e);
+	return r != 0 ? r
+	              : commit(t, db_mailbox_remove(p->db, t, &m.name), "remove the mailbox", e);
 }
 
 static int mailbox_password(struct place *p, const struct words *w, struct err_text *e)
@@ -195,8 +204,8 @@ static void print_mailbox(const struct db_mailbox *m, bool json)
 	}
 	buf_init(&name, 0);
 	if (text_json(&name, span_str(m->name.text)) == 0) {
-		printf("{\"mailbox\":%s,\"kept\":%u,\"created\":\"%s\"}\n", buf_cstr(&name), m->kept,
-		       created);
+		printf("{\"mailbox\":%s,\"kept\":%u,\"created\":\"%s\"}\n", buf_cstr(&name),
+		       m->kept, created);
 	}
 	buf_free(&name);
 }
@@ -253,7 +262,8 @@ int admin_mailbox(int argc, char **argv)
 	return program_usage(ADMIN_PROGRAM, "mailbox wants add, list, remove or password");
 }
 
-/* --- backup, check, stats ------------------------------------------------------------------------- */
+/* --- backup, check, stats
+ * ------------------------------------------------------------------------- */
 
 static int with_place(int argc, char **argv, int words,
                       int (*run)(struct place *p, const struct words *w, struct err_text *e))
@@ -299,7 +309,8 @@ static int run_check(struct place *p, const struct words *w, struct err_text *e)
 		return err_set(e, found, "check: %s", err_phrase(found));
 	}
 	if (found > 0) {
-		return err_set(e, ERR_MALFORMED, "check: %d things do not add up: restore a backup", found);
+		return err_set(e, ERR_MALFORMED, "check: %d things do not add up: restore a backup",
+		               found);
 	}
 	fprintf(stderr, "%s: all tables add up\n", ADMIN_PROGRAM);
 	return 0;
@@ -313,9 +324,9 @@ static int run_stats(struct place *p, const struct words *w, struct err_text *e)
 		const char *name;
 		uint64_t value;
 	} rows[] = {
-		{ "mailboxes", s.mailboxes },         { "announcements", s.announcements },
-		{ "notifications", s.notices },       { "file-octets", s.kv.file_octets },
-		{ "free-octets", s.kv.free_octets },  { "readers", s.kv.readers },
+		{ "mailboxes", s.mailboxes },        { "announcements", s.announcements },
+		{ "notifications", s.notices },      { "file-octets", s.kv.file_octets },
+		{ "free-octets", s.kv.free_octets }, { "readers", s.kv.readers },
 	};
 
 	if (r != 0) {

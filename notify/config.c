@@ -18,7 +18,8 @@ const struct conf_key config_keys[] = {
 	{ "data", CONF_PATH, AT(data), 0, 0, NULL, NULL, true, "the data directory, mode 0700" },
 	{ "certificate", CONF_PATH, AT(certificate), 0, 0, NULL, NULL, true,
 	  "PEM file: the certificate for the domains, then its chain" },
-	{ "key", CONF_PATH, AT(key), 0, 0, NULL, NULL, true, "PEM file: the certificate's private key" },
+	{ "key", CONF_PATH, AT(key), 0, 0, NULL, NULL, true,
+	  "PEM file: the certificate's private key" },
 	{ "ca-file", CONF_PATH, AT(ca_file), 0, 0, NULL, NULL, false,
 	  "PEM file: authorities that prove stores; without it the system's" },
 	{ "listen-rnasp", CONF_LIST, AT(listen_rnasp), 0, 0, NULL, NULL, true,
@@ -35,14 +36,14 @@ const struct conf_key config_keys[] = {
 	  "what becomes of notifications from senders on no list" },
 	{ "retention", CONF_DURATION, AT(retention_s), 60, 3650ULL * 86400, NULL, "90d", false,
 	  "how long a notification is kept that does not expire before" },
-	{ "mailbox-notifications", CONF_NUMBER, AT(mailbox_notices), 1, 100000000, NULL, "10000", false,
-	  "notifications kept for one mailbox" },
+	{ "mailbox-notifications", CONF_NUMBER, AT(mailbox_notices), 1, 100000000, NULL, "10000",
+	  false, "notifications kept for one mailbox" },
 	{ "origin-notifications", CONF_NUMBER, AT(origin_notices), 1, 100000000, NULL, "500", false,
 	  "of those, from one sender's domain" },
 	{ "sessions", CONF_NUMBER, AT(max_sessions), 1, 1000000, NULL, "10000", false,
 	  "sessions at once" },
-	{ "sessions-per-address", CONF_NUMBER, AT(sessions_per_address), 1, 1000000, NULL, "100", false,
-	  "sessions at once from one address" },
+	{ "sessions-per-address", CONF_NUMBER, AT(sessions_per_address), 1, 1000000, NULL, "100",
+	  false, "sessions at once from one address" },
 	{ "idle-time", CONF_DURATION, AT(idle_s), 1, 86400, NULL, "60s", false,
 	  "a session that says nothing for so long is closed" },
 	{ "first-command-time", CONF_DURATION, AT(first_command_s), 1, 86400, NULL, "15s", false,
@@ -60,8 +61,8 @@ static int check_domains(const char *path, struct config *c, struct err_text *e)
 		char canonical[NAME_DOMAIN_MAX + 1], *copy;
 
 		if (name_parse_domain(span_str(c->domains.item[i]), canonical) != 0) {
-			return conf_error(e, path, c->domains.line[i], "domain", "\"%s\" is no domain name",
-			                  c->domains.item[i]);
+			return conf_error(e, path, c->domains.line[i], "domain",
+			                  "\"%s\" is no domain name", c->domains.item[i]);
 		}
 		if ((copy = strdup(canonical)) == NULL) {
 			return err_set(e, ERR_NOMEM, "read %s: out of memory", path);
@@ -78,11 +79,13 @@ static int check_addresses(const char *path, const char *key, const struct conf_
 	for (size_t i = 0; i < list->n; i++) {
 		struct address address;
 
-		if (strncmp(list->item[i], "unix:", 5) != 0 && address_parse(list->item[i], &address) != 0) {
-			return conf_error(e, path, list->line[i], key,
-			                  "\"%s\" is no address (allowed: 127.0.0.1:4403, [::1]:4403, "
-			                  "unix:/path)",
-			                  list->item[i]);
+		if (strncmp(list->item[i], "unix:", 5) != 0 &&
+		    address_parse(list->item[i], &address) != 0) {
+			return conf_error(
+			    e, path, list->line[i], key,
+			    "\"%s\" is no address (allowed: 127.0.0.1:4403, [::1]:4403, "
+			    "unix:/path)",
+			    list->item[i]);
 		}
 	}
 	return 0;

@@ -23,8 +23,8 @@ enum config_unverified { CONFIG_UNVERIFIED_REFUSE, CONFIG_UNVERIFIED_KEEP };
 
 extern const struct conf_key config_keys[];
 
-/* Reads PATH into C; domains are brought into canonical form and checked. 0 or an error with E filled;
- * config_free in any case. */
+/* Reads PATH into C; domains are brought into canonical form and checked. 0 or an error with E
+ * filled; config_free in any case. */
 int config_read(const char *path, struct config *c, struct err_text *e);
 void config_free(struct config *c);
 

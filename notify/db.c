@@ -6,8 +6,12 @@
 #include "notify/db_internal.h"
 
 static const char *const table_names[] = {
-	[TABLE_META] = "meta",       [TABLE_MAILBOX] = "mailbox", [TABLE_ANNOUNCEMENT] = "announcement",
-	[TABLE_NOTICE] = "notice",   [TABLE_EXPIRY] = "expiry",   NULL,
+	[TABLE_META] = "meta",
+	[TABLE_MAILBOX] = "mailbox",
+	[TABLE_ANNOUNCEMENT] = "announcement",
+	[TABLE_NOTICE] = "notice",
+	[TABLE_EXPIRY] = "expiry",
+	NULL,
 };
 
 /* A new database gets its schema number; one that is newer than this program is left alone. */
@@ -34,13 +38,13 @@ static int check_schema(struct db *db, struct err_text *e)
 	}
 	kv_write_abort(t);
 	if (r == ERR_UNSUPPORTED) {
-		return err_set(e, r, "notify.mdb was written by a newer im2000-notify: run that one");
+		return err_set(e, r,
+		               "notify.mdb was written by a newer im2000-notify: run that one");
 	}
 	return r == 0 ? 0 : err_set(e, r, "read notify.mdb: %s", err_phrase(r));
 }
 
-int db_open(const char *dir, const struct db_options *options, struct db **out,
-            struct err_text *e)
+int db_open(const char *dir, const struct db_options *options, struct db **out, struct err_text *e)
 {
 	struct kv_options kv = {
 		.map_size = options->map_size,

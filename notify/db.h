@@ -26,8 +26,7 @@ struct db_options {
 };
 
 /* Opens DIR/notify.mdb. ERR_UNSUPPORTED for a schema newer than this program. */
-int db_open(const char *dir, const struct db_options *options, struct db **out,
-            struct err_text *e);
+int db_open(const char *dir, const struct db_options *options, struct db **out, struct err_text *e);
 void db_close(struct db *db); /* NULL is fine */
 struct kv *db_kv(struct db *db);
 
@@ -61,11 +60,11 @@ int db_mailbox_remove(struct db *db, struct kv_txn *t, const struct mailbox *nam
  */
 struct db_announcement {
 	uint64_t number;
-	uint32_t notices;    /* how many refer to it: it goes with the last */
-	struct span der;     /* the Notification; its recipient and id are those of the first one */
-	struct span store;   /* domain of storeTls */
-	struct span origin;  /* domain of the sender */
-	bool verified;       /* the store proved that it speaks for ORIGIN */
+	uint32_t notices;   /* how many refer to it: it goes with the last */
+	struct span der;    /* the Notification; its recipient and id are those of the first one */
+	struct span store;  /* domain of storeTls */
+	struct span origin; /* domain of the sender */
+	bool verified;      /* the store proved that it speaks for ORIGIN */
 };
 /* Keeps a new announcement (number is set in A, notices starts at 0). */
 int db_announcement_add(struct db *db, struct kv_txn *t, struct db_announcement *a);
@@ -77,7 +76,7 @@ int db_announcement_refer(struct db *db, struct kv_txn *t, uint64_t number, int 
 
 struct db_notice {
 	uint32_t mailbox;
-	uint64_t cursor;     /* rises over the whole agent, never used again */
+	uint64_t cursor; /* rises over the whole agent, never used again */
 	uint64_t announcement;
 	uint8_t id[WIRE_ID_SIZE];
 	uint64_t received_us;
@@ -86,15 +85,16 @@ struct db_notice {
 	bool withdrawn;
 };
 /*
- * Adds a notice of A: gives it a cursor (set in N), counts it for mailbox and origin. The caller says
- * db_announcement_refer once for all the notices it added.
+ * Adds a notice of A: gives it a cursor (set in N), counts it for mailbox and origin. The caller
+ * says db_announcement_refer once for all the notices it added.
  */
 int db_notice_add(struct db *db, struct kv_txn *t, const struct db_announcement *a,
                   struct db_notice *n);
 /* The mailbox's notice of (store, id). ERR_NOT_FOUND. */
 int db_notice_find(struct db *db, struct kv_txn *t, uint32_t mailbox, struct span store,
                    const uint8_t id[WIRE_ID_SIZE], struct db_notice *out);
-/* The same whatever the store; SKIP: how many to pass over (ids of several stores could be alike). */
+/* The same whatever the store; SKIP: how many to pass over (ids of several stores could be alike).
+ */
 int db_notice_find_id(struct db *db, struct kv_txn *t, uint32_t mailbox,
                       const uint8_t id[WIRE_ID_SIZE], unsigned skip, struct db_notice *out);
 /* The mailbox's notice at CURSOR. ERR_NOT_FOUND. */
@@ -126,7 +126,8 @@ struct db_stats {
 };
 int db_stats(struct db *db, struct db_stats *out);
 int db_backup(struct db *db, const char *dir, struct err_text *e);
-/* Walks every table; FOUND gets a line for each thing that does not add up. How many, or an error. */
+/* Walks every table; FOUND gets a line for each thing that does not add up. How many, or an error.
+ */
 int db_check(struct db *db, void (*found)(void *ctx, const char *line), void *ctx);
 
 #endif

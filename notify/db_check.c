@@ -58,8 +58,8 @@ static int check_mailbox(struct check *c, struct span key, struct span value)
 	uint32_t counted = 0;
 
 	if (db_mailbox_parse(key, value, &m) != 0) {
-		say(c, "mailbox \"%.*s\": the record cannot be read", (int)(key.n < 254 ? key.n : 254),
-		    (const char *)key.p);
+		say(c, "mailbox \"%.*s\": the record cannot be read",
+		    (int)(key.n < 254 ? key.n : 254), (const char *)key.p);
 		return 0;
 	}
 	if (db_notice_count(c->db, c->t, m.number, &m.kept) != 0) {
@@ -71,8 +71,8 @@ static int check_mailbox(struct check *c, struct span key, struct span value)
 		after = n.cursor;
 	}
 	if (counted != m.kept) {
-		say(c, "mailbox %s: %u notifications are counted, %u are there", m.name.text, m.kept,
-		    counted);
+		say(c, "mailbox %s: %u notifications are counted, %u are there", m.name.text,
+		    m.kept, counted);
 	}
 	return 0;
 }
@@ -83,11 +83,13 @@ static int check_announcement(struct check *c, struct span key, struct span valu
 	struct wire_notification n;
 	struct db_announcement a;
 
-	if (db_announcement_parse(key, value, &a) != 0 || wire_notification_decode(a.der, &n) != 0) {
+	if (db_announcement_parse(key, value, &a) != 0 ||
+	    wire_notification_decode(a.der, &n) != 0) {
 		say(c, "announcement %llu: the record cannot be read",
 		    key.n == 8 ? (unsigned long long)kv_get_u64(key.p) : 0);
 	} else if (a.notices == 0) {
-		say(c, "announcement %llu: no notification refers to it", (unsigned long long)a.number);
+		say(c, "announcement %llu: no notification refers to it",
+		    (unsigned long long)a.number);
 	}
 	return 0;
 }
@@ -101,7 +103,8 @@ static int check_notice_record(struct check *c, struct span key, struct span val
 
 	if (db_notice_parse(key, value, &n) != 0) {
 		say(c, "notification %llu: the record cannot be read",
-		    key.n == NOTICE_KEY_SIZE ? (unsigned long long)kv_get_u64(key.p + PREFIX_SIZE) : 0);
+		    key.n == NOTICE_KEY_SIZE ? (unsigned long long)kv_get_u64(key.p + PREFIX_SIZE)
+		                             : 0);
 		return 0;
 	}
 	kv_put_u64(due, n.expires_us);
@@ -115,7 +118,8 @@ static int check_notice_record(struct check *c, struct span key, struct span val
 		    (unsigned long long)n.cursor, (unsigned long long)n.announcement);
 	} else if (db_notice_find(c->db, c->t, n.mailbox, a.store, n.id, &same) != 0 ||
 	           same.cursor != n.cursor) {
-		say(c, "notification %llu: it is not found by its id", (unsigned long long)n.cursor);
+		say(c, "notification %llu: it is not found by its id",
+		    (unsigned long long)n.cursor);
 	}
 	return 0;
 }
@@ -134,7 +138,8 @@ static int check_notice(struct check *c, struct span key, struct span value)
 	case KIND_ID:
 		if (value.n != 8 ||
 		    db_notice_get(c->db, c->t, kv_get_u32(key.p), kv_get_u64(value.p), &n) != 0) {
-			say(c, "notice table: an id of mailbox number %u leads to nothing", kv_get_u32(key.p));
+			say(c, "notice table: an id of mailbox number %u leads to nothing",
+			    kv_get_u32(key.p));
 		}
 		return 0;
 	case KIND_COUNT:
@@ -163,7 +168,8 @@ static int check_expiry(struct check *c, struct span key, struct span value)
 	return 0;
 }
 
-/* --- sums over the notice table: references of announcements, notices of origins ---------------- */
+/* --- sums over the notice table: references of announcements, notices of origins ----------------
+ */
 
 struct tally {
 	uint64_t *numbers; /* announcement of each notice, sorted */
@@ -205,7 +211,8 @@ static int collect(struct check *c, struct tally *tally)
 	}
 	for (r = kv_cursor_first(cursor, &key, &value); r == 0;
 	     r = kv_cursor_next(cursor, &key, &value)) {
-		if (db_notice_parse(key, value, &n) == 0 && (r = tally_add(tally, n.announcement)) != 0) {
+		if (db_notice_parse(key, value, &n) == 0 &&
+		    (r = tally_add(tally, n.announcement)) != 0) {
 			break;
 		}
 	}
@@ -225,7 +232,8 @@ static int check_references(struct check *c)
 	for (size_t i = 0, j; r == 0 && i < tally.n; i = j) {
 		for (j = i; j < tally.n && tally.numbers[j] == tally.numbers[i]; j++) {
 		}
-		if (db_announcement_get(c->db, c->t, tally.numbers[i], &a) == 0 && a.notices != j - i) {
+		if (db_announcement_get(c->db, c->t, tally.numbers[i], &a) == 0 &&
+		    a.notices != j - i) {
 			say(c, "announcement %llu: %u references are counted, %zu are there",
 			    (unsigned long long)a.number, a.notices, j - i);
 		}

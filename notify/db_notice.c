@@ -9,11 +9,13 @@
 
 #include "notify/db_internal.h"
 
-/* version (1), notices (4), verified (1), lengths of store (1) and origin (1), then store, origin, DER */
+/* version (1), notices (4), verified (1), lengths of store (1) and origin (1), then store, origin,
+ * DER */
 #define ANNOUNCEMENT_HEAD 8
-#define ANNOUNCEMENT_DER_MAX 4096 /* more than the limit of a notification (protocol.md section 6) */
-/* version (1), announcement (8), id (16), received (8), expires (8), withdrawn (1), address kind (1),
- * address (16), port (2) */
+#define ANNOUNCEMENT_DER_MAX \
+	4096 /* more than the limit of a notification (protocol.md section 6) */
+/* version (1), announcement (8), id (16), received (8), expires (8), withdrawn (1), address kind
+ * (1), address (16), port (2) */
 #define NOTICE_SIZE 61
 #define ID_KEY_SIZE (PREFIX_SIZE + 16)
 #define ORIGIN_KEY_MAX (PREFIX_SIZE + NAME_DOMAIN_MAX)
@@ -258,7 +260,8 @@ int db_notice_put(struct db *db, struct kv_txn *t, const struct db_notice *n)
 	kv_put_u64(p + 33, n->expires_us);
 	p[41] = n->withdrawn;
 	p[42] = (uint8_t)n->submitter.address.kind;
-	memcpy(p + 43, n->submitter.address.u.v6, n->submitter.address.kind == WIRE_ADDRESS_V4 ? 4 : 16);
+	memcpy(p + 43, n->submitter.address.u.v6,
+	       n->submitter.address.kind == WIRE_ADDRESS_V4 ? 4 : 16);
 	kv_put_u16(p + 59, n->submitter.port);
 	return kv_put(t, db->table[TABLE_NOTICE], span_of(key, sizeof key), span_of(p, sizeof p));
 }
@@ -278,7 +281,8 @@ int db_notice_add(struct db *db, struct kv_txn *t, const struct db_announcement 
 	expiry_key(due, n);
 	if ((r = kv_insert(t, db->table[TABLE_NOTICE], span_of(by_id, sizeof by_id),
 	                   span_of(cursor, 8))) != 0 ||
-	    (r = kv_put(t, db->table[TABLE_EXPIRY], span_of(due, sizeof due), span_of(NULL, 0))) != 0 ||
+	    (r = kv_put(t, db->table[TABLE_EXPIRY], span_of(due, sizeof due), span_of(NULL, 0))) !=
+	        0 ||
 	    (r = db_notice_put(db, t, n)) != 0) {
 		return r;
 	}
@@ -299,7 +303,8 @@ int db_notice_find(struct db *db, struct kv_txn *t, uint32_t mailbox, struct spa
 	if ((r = kv_get(t, db->table[TABLE_NOTICE], span_of(key, sizeof key), &value)) != 0) {
 		return r;
 	}
-	return value.n != 8 ? ERR_MALFORMED : db_notice_get(db, t, mailbox, kv_get_u64(value.p), out);
+	return value.n != 8 ? ERR_MALFORMED
+	                    : db_notice_get(db, t, mailbox, kv_get_u64(value.p), out);
 }
 
 int db_notice_find_id(struct db *db, struct kv_txn *t, uint32_t mailbox,

@@ -1,4 +1,5 @@
-/* im2000-notify init: a working configuration, the data directory, and certificates for trying out. */
+/* im2000-notify init: a working configuration, the data directory, and certificates for trying out.
+ */
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,8 +24,10 @@ struct init {
 static int parse(int argc, char **argv, struct init *out)
 {
 	static const struct option options[] = {
-		{ "domain", required_argument, NULL, 'd' }, { "listen", required_argument, NULL, 'l' },
-		{ "self-signed", no_argument, NULL, 's' },  { "ca", required_argument, NULL, 'a' },
+		{ "domain", required_argument, NULL, 'd' },
+		{ "listen", required_argument, NULL, 'l' },
+		{ "self-signed", no_argument, NULL, 's' },
+		{ "ca", required_argument, NULL, 'a' },
 		{ NULL, 0, NULL, 0 },
 	};
 	struct address address;
@@ -36,7 +39,8 @@ static int parse(int argc, char **argv, struct init *out)
 		switch (c) {
 		case 'd':
 			if (name_parse_domain(span_str(optarg), out->domain) != 0) {
-				return program_usage(ADMIN_PROGRAM, "init: \"%s\" is no domain name", optarg);
+				return program_usage(ADMIN_PROGRAM,
+				                     "init: \"%s\" is no domain name", optarg);
 			}
 			break;
 		case 'l':
@@ -62,7 +66,8 @@ static int parse(int argc, char **argv, struct init *out)
 	}
 	snprintf(text, sizeof text, strchr(out->host, ':') != NULL ? "[%s]:1" : "%s:1", out->host);
 	if (address_parse(text, &address) != 0) {
-		return program_usage(ADMIN_PROGRAM, "init: --listen wants an address such as 127.0.0.1 or ::1");
+		return program_usage(ADMIN_PROGRAM,
+		                     "init: --listen wants an address such as 127.0.0.1 or ::1");
 	}
 	return 0;
 }
@@ -158,14 +163,17 @@ int admin_init(int argc, char **argv)
 	}
 	snprintf(config, sizeof config, "%s/notify.conf", in.dir);
 	snprintf(data, sizeof data, "%s/data", in.dir);
-	if ((r = program_make_dir(in.dir, &e)) != 0 || (r = write_configuration(&in, config, &e)) != 0 ||
-	    (r = make_data(data, &e)) != 0 || (in.self_signed && (r = make_certificate(&in, &e)) != 0)) {
+	if ((r = program_make_dir(in.dir, &e)) != 0 ||
+	    (r = write_configuration(&in, config, &e)) != 0 || (r = make_data(data, &e)) != 0 ||
+	    (in.self_signed && (r = make_certificate(&in, &e)) != 0)) {
 		return program_fail(ADMIN_PROGRAM, r, &e);
 	}
 	fprintf(stderr, "%s: wrote %s\n", ADMIN_PROGRAM, config);
 	if (!in.self_signed) {
-		fprintf(stderr, "%s: put the certificate for %s into %s/cert.pem and its key into %s/key.pem\n",
-		        ADMIN_PROGRAM, in.domain, in.dir, in.dir);
+		fprintf(
+		    stderr,
+		    "%s: put the certificate for %s into %s/cert.pem and its key into %s/key.pem\n",
+		    ADMIN_PROGRAM, in.domain, in.dir, in.dir);
 	}
 	return program_finish(ADMIN_PROGRAM);
 }

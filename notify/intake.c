@@ -76,7 +76,8 @@ static int find_mark(struct intake_batch *b, struct kv_txn *t, const struct rnas
 			break;
 		}
 		if (span_copy(announcement.store, store, sizeof store) == 0 && covers(ctx, store)) {
-			b->marks[b->n_marks++] = (struct intake_mark){ mailbox.number, notice.cursor };
+			b->marks[b->n_marks++] =
+			    (struct intake_mark) { mailbox.number, notice.cursor };
 			return 0;
 		}
 	}
@@ -178,24 +179,26 @@ static void common_init(struct common *c, const struct wire_notification *n, boo
 	c->kept = false;
 	c->notices = 0;
 	c->readable = policy_source(n, &c->source) == 0;
-	c->fits = wire_notification_encode(n, c->der, sizeof c->der, &der) == 0 &&
-	          policy_fits(n, der.n);
-	c->announcement = (struct db_announcement){
+	c->fits =
+	    wire_notification_encode(n, c->der, sizeof c->der, &der) == 0 && policy_fits(n, der.n);
+	c->announcement = (struct db_announcement) {
 		.der = c->fits ? der : span_of(NULL, 0),
 		.store = span_str(c->source.store),
-		.origin = c->readable ? span_str(mailbox_domain(&c->source.sender)) : span_of(NULL, 0),
+		.origin =
+		    c->readable ? span_str(mailbox_domain(&c->source.sender)) : span_of(NULL, 0),
 		.verified = verified,
 	};
 }
 
 static int common_done(struct intake_batch *b, struct kv_txn *t, const struct common *c)
 {
-	return c->notices == 0 ? 0
-	                       : db_announcement_refer(b->db, t, c->announcement.number, c->notices);
+	return c->notices == 0
+	           ? 0
+	           : db_announcement_refer(b->db, t, c->announcement.number, c->notices);
 }
 
-static int add_notice(struct intake_batch *b, struct kv_txn *t, struct common *c,
-                      uint32_t mailbox, const uint8_t id[WIRE_ID_SIZE])
+static int add_notice(struct intake_batch *b, struct kv_txn *t, struct common *c, uint32_t mailbox,
+                      const uint8_t id[WIRE_ID_SIZE])
 {
 	struct db_notice notice = {
 		.mailbox = mailbox,
@@ -350,9 +353,10 @@ int intake_response(const struct intake_batch *b, int result, uint8_t *buf, size
 	struct wire_list_writer list;
 
 	if (result != 0) {
-		return wire_error_response(
-		    result == ERR_FULL ? WIRE_STATUS_NOT_ENOUGH_ROOM : WIRE_STATUS_INTERNAL_PROBLEM, true,
-		    span_str("the notifications could not be stored"), true, 60, buf, cap, out);
+		return wire_error_response(result == ERR_FULL ? WIRE_STATUS_NOT_ENOUGH_ROOM
+		                                              : WIRE_STATUS_INTERNAL_PROBLEM,
+		                           true, span_str("the notifications could not be stored"),
+		                           true, 60, buf, cap, out);
 	}
 	wire_list_writer_init(&list, octets, sizeof octets);
 	for (size_t i = 0; i < b->n && b->command.kind != RNASP_WITHDRAW; i++) {

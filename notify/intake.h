@@ -19,21 +19,21 @@ struct intake_mark {
 typedef bool intake_covers(void *ctx, const char *domain);
 
 struct intake_batch {
-	struct writer_job job;             /* first: the writer's handle */
+	struct writer_job job; /* first: the writer's handle */
 	struct db *db;
 	const struct policy_settings *policy;
-	struct rnasp_command command;      /* views into OCTETS */
+	struct rnasp_command command; /* views into OCTETS */
 	struct wire_endpoint submitter;
 	uint64_t now_us;
-	size_t n;                          /* results: notifications or addressees */
-	uint8_t *verified;                 /* notify, notifyMany: whether the peer proved its source */
-	uint8_t *results;                  /* enum wire_notify_result, for each */
-	struct intake_mark *marks;         /* withdraw: the notices that the peer may withdraw */
+	size_t n;                  /* results: notifications or addressees */
+	uint8_t *verified;         /* notify, notifyMany: whether the peer proved its source */
+	uint8_t *results;          /* enum wire_notify_result, for each */
+	struct intake_mark *marks; /* withdraw: the notices that the peer may withdraw */
 	size_t n_marks;
-	uint32_t *mailboxes;               /* those with something new, to be woken */
+	uint32_t *mailboxes; /* those with something new, to be woken */
 	size_t n_mailboxes;
-	void *app, *session;               /* the session's own; session is NULL once it is gone */
-	uint8_t octets[];                  /* the command's body */
+	void *app, *session; /* the session's own; session is NULL once it is gone */
+	uint8_t octets[];    /* the command's body */
 };
 
 /*

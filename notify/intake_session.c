@@ -53,7 +53,7 @@ static void submitter_of(struct server_session *s, struct wire_endpoint *out)
 	unsigned char octets[16];
 	size_t n;
 
-	*out = (struct wire_endpoint){ 0 };
+	*out = (struct wire_endpoint) { 0 };
 	stream_info(server_stream(s), &info);
 	if (info.local) {
 		return; /* 0.0.0.0:0 */
@@ -83,14 +83,15 @@ static void log_batch(const struct intake_batch *b, int result)
 	size_t accepted = 0;
 
 	for (size_t i = 0; i < b->n; i++) {
-		accepted += b->command.kind != RNASP_WITHDRAW && b->results[i] == WIRE_NOTIFY_ACCEPTED;
+		accepted +=
+		    b->command.kind != RNASP_WITHDRAW && b->results[i] == WIRE_NOTIFY_ACCEPTED;
 	}
 	if (result != 0) {
-		log_error("intake", "kind=%s n=%zu error=%d", rnasp_kind_name(b->command.kind), b->n,
-		          result);
+		log_error("intake", "kind=%s n=%zu error=%d", rnasp_kind_name(b->command.kind),
+		          b->n, result);
 	} else {
-		log_info("intake", "kind=%s n=%zu accepted=%zu", rnasp_kind_name(b->command.kind), b->n,
-		         accepted);
+		log_info("intake", "kind=%s n=%zu accepted=%zu", rnasp_kind_name(b->command.kind),
+		         b->n, accepted);
 	}
 }
 
@@ -121,8 +122,8 @@ static void refuse(struct server_session *s, int error)
 		server_reply_error(s, WIRE_STATUS_UNSUPPORTED, false, NULL, -1, false);
 		break;
 	case ERR_TOO_BIG:
-		server_reply_error(s, WIRE_STATUS_TOO_BIG, true, "at most 256 notifications in one command",
-		                   -1, false);
+		server_reply_error(s, WIRE_STATUS_TOO_BIG, true,
+		                   "at most 256 notifications in one command", -1, false);
 		break;
 	default:
 		server_reply_error(s, WIRE_STATUS_TRY_LATER, true, NULL, 60, false);

@@ -61,8 +61,8 @@ int main(int argc, char **argv)
 		const char *name;
 		int (*run)(int argc, char **argv);
 	} commands[] = {
-		{ "run", command_run },       { "init", admin_init },   { "mailbox", admin_mailbox },
-		{ "backup", admin_backup },   { "check", admin_check }, { "stats", admin_stats },
+		{ "run", command_run },     { "init", admin_init },   { "mailbox", admin_mailbox },
+		{ "backup", admin_backup }, { "check", admin_check }, { "stats", admin_stats },
 	};
 	struct err_text e = { "" };
 	int r;

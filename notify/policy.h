@@ -14,10 +14,10 @@
 #include "wire/common.h"
 
 struct policy_settings {
-	bool keep_unverified;       /* unverified = keep */
-	uint32_t mailbox_notices;   /* kept for a mailbox at most */
-	uint32_t origin_notices;    /* of those, from one origin domain */
-	uint64_t retention_us;      /* kept at most this long */
+	bool keep_unverified;     /* unverified = keep */
+	uint32_t mailbox_notices; /* kept for a mailbox at most */
+	uint32_t origin_notices;  /* of those, from one origin domain */
+	uint64_t retention_us;    /* kept at most this long */
 };
 
 /* What a notification says of its source, read once. */
@@ -27,20 +27,21 @@ struct policy_source {
 };
 
 /*
- * Reads sender and store of N. 0, or ERR_MALFORMED: the sender is no mailbox or the store is not named by its
- * domain; no agent may keep that.
+ * Reads sender and store of N. 0, or ERR_MALFORMED: the sender is no mailbox or the store is not
+ * named by its domain; no agent may keep that.
  */
 int policy_source(const struct wire_notification *n, struct policy_source *out);
 
-/* Whether N itself is within the limits of protocol.md section 6 and 10 (DER_OCTETS: its encoding). */
+/* Whether N itself is within the limits of protocol.md section 6 and 10 (DER_OCTETS: its encoding).
+ */
 bool policy_fits(const struct wire_notification *n, size_t der_octets);
 
 /* What is known when the decision is made. */
 struct policy_facts {
-	bool verified;       /* the store proved the sender's domain, and may be named in storeTls */
-	bool served;         /* the recipient is a mailbox of this agent */
-	bool repeated;       /* (store, id, mailbox) is kept already */
-	bool over;           /* its expiry has passed */
+	bool verified; /* the store proved the sender's domain, and may be named in storeTls */
+	bool served;   /* the recipient is a mailbox of this agent */
+	bool repeated; /* (store, id, mailbox) is kept already */
+	bool over;     /* its expiry has passed */
 	uint32_t kept, kept_origin;
 };
 
@@ -48,7 +49,8 @@ struct policy_facts {
  * The result for one notification. Who is not verified learns nothing of
  * mailboxes: `unverified` comes before `noUser`.
  */
-enum wire_notify_result policy_decide(const struct policy_settings *s, const struct policy_facts *f);
+enum wire_notify_result policy_decide(const struct policy_settings *s,
+                                      const struct policy_facts *f);
 
 /* When a notice received at NOW_US is dropped: its expiry or the retention, whichever is first. */
 uint64_t policy_drop_us(const struct policy_settings *s, const struct wire_notification *n,

@@ -23,7 +23,7 @@ struct query {
 	struct waiter waiter; /* first, so that the waiter is the session's */
 	struct server_session *session;
 	struct app_worker *worker;
-	uint32_t mailbox;     /* number; 0: not authenticated */
+	uint32_t mailbox; /* number; 0: not authenticated */
 	struct mailbox name;
 	struct login_check *login;
 	struct query_job *job;
@@ -36,7 +36,7 @@ struct query_job {
 	struct query *query;   /* NULL once the session is gone */
 	struct db *db;
 	uint32_t mailbox;
-	uint8_t *response;     /* memory of FRAME; NULL: an empty response of KIND */
+	uint8_t *response; /* memory of FRAME; NULL: an empty response of KIND */
 	struct span frame;
 	enum rnaqp_kind kind;
 	size_t n;
@@ -73,8 +73,8 @@ static void login_done(void *ctx, enum login_answer answer)
 
 	q->login = NULL;
 	if (answer == LOGIN_LATER) {
-		server_reply_error(q->session, WIRE_STATUS_TRY_LATER, true, "too many failed logins", 60,
-		                   false);
+		server_reply_error(q->session, WIRE_STATUS_TRY_LATER, true,
+		                   "too many failed logins", 60, false);
 		return;
 	}
 	if (answer == LOGIN_RIGHT && (t = db_read_begin(q->worker->app->db)) != NULL) {
@@ -116,7 +116,7 @@ static void authenticate(struct query *q, const struct rnaqp_authenticate *a)
 /* A list of received notifications under way. */
 struct listing {
 	struct wire_list_writer list;
-	uint64_t next;                 /* cursor of the last one, or where it began */
+	uint64_t next; /* cursor of the last one, or where it began */
 	uint64_t cursors[RETRIEVE_MAX];
 	uint8_t octets[RETRIEVE_OCTETS];
 };
@@ -141,7 +141,8 @@ static int append_notice(struct listing *l, const struct db_notice *notice,
 	wire_mailbox_from_name(name, recipient, &received.notification.recipient);
 	memcpy(received.notification.id, notice->id, WIRE_ID_SIZE);
 	if (a->verified && span_copy(a->origin, origin, sizeof origin) == 0) {
-		received.has_verified = wire_domain_from_name(origin, verified, &received.verified) == 0;
+		received.has_verified =
+		    wire_domain_from_name(origin, verified, &received.verified) == 0;
 	}
 	return rnaqp_received_append(&l->list, &received);
 }
@@ -191,14 +192,14 @@ static size_t limit_of(const struct rnaqp_retrieve *r)
 	return r->limit > RETRIEVE_MAX ? RETRIEVE_MAX : (size_t)r->limit;
 }
 
-/* Answers the retrieve in Q->waiting. When MAY_WAIT and nothing is there: does not, and says false. */
+/* Answers the retrieve in Q->waiting. When MAY_WAIT and nothing is there: does not, and says false.
+ */
 static bool answer_retrieve(struct query *q, bool may_wait)
 {
 	struct listing *l = malloc(sizeof *l);
 	uint8_t *buf = NULL;
 	struct span frame;
-	int n = l == NULL ? ERR_NOMEM
-	                  : list_notices(q, q->waiting.after, limit_of(&q->waiting), l);
+	int n = l == NULL ? ERR_NOMEM : list_notices(q, q->waiting.after, limit_of(&q->waiting), l);
 
 	if (n == 0 && may_wait) {
 		free(l);
@@ -317,8 +318,8 @@ static void acknowledge(struct query *q, const struct rnaqp_acknowledge *a)
 	struct query_job *j;
 
 	if (rest.count > ACKNOWLEDGE_MAX) {
-		server_reply_error(q->session, WIRE_STATUS_TOO_BIG, true, "at most 10000 cursors", -1,
-		                   false);
+		server_reply_error(q->session, WIRE_STATUS_TOO_BIG, true, "at most 10000 cursors",
+		                   -1, false);
 		return;
 	}
 	if ((j = job_new(q, RNAQP_ACKNOWLEDGE, rest.count)) == NULL) {
@@ -352,7 +353,8 @@ static void retrieve_and_clear(struct query *q)
 	free(l);
 }
 
-/* --- the session ------------------------------------------------------------------------------- */
+/* --- the session -------------------------------------------------------------------------------
+ */
 
 static int query_open(struct server_session *s, void *app, void **state)
 {
@@ -400,8 +402,8 @@ static void query_command(void *state, struct span body, uint64_t total)
 		return;
 	}
 	if (q->mailbox == 0 && command.kind != RNAQP_UNKNOWN) {
-		server_reply_error(q->session, WIRE_STATUS_NOT_AUTHENTICATED, true, "authenticate first", -1,
-		                   false);
+		server_reply_error(q->session, WIRE_STATUS_NOT_AUTHENTICATED, true,
+		                   "authenticate first", -1, false);
 		return;
 	}
 	switch (command.kind) {

@@ -73,7 +73,8 @@ static int sweep_start(struct app_worker *w, struct sweep **out)
 	return 0;
 }
 
-/* --- workers ------------------------------------------------------------------------------------ */
+/* --- workers ------------------------------------------------------------------------------------
+ */
 
 struct worker {
 	struct app_worker common; /* first: what sessions see */
@@ -90,7 +91,8 @@ static void worker_stop(void *app, void *state)
 	}
 	waiters_loop_free(w->common.waiters);
 	if (w->common.attachment != NULL) {
-		daemon_writer_detach(w->common.attachment); /* waits for its jobs, the sweep's too */
+		daemon_writer_detach(
+		    w->common.attachment); /* waits for its jobs, the sweep's too */
 	}
 	if (w->sweep != NULL) {
 		loop_timer_free(w->sweep->timer);
@@ -121,11 +123,12 @@ static int worker_start(void *app, struct daemon_worker *d, void **state, struct
 	return 0;
 }
 
-/* --- configuration to options ---------------------------------------------------------------------- */
+/* --- configuration to options
+ * ---------------------------------------------------------------------- */
 
 static struct tls_options tls_of(const struct config *c)
 {
-	return (struct tls_options){
+	return (struct tls_options) {
 		.certificate = c->certificate,
 		.key = c->key,
 		.ca_file = c->ca_file,
@@ -151,10 +154,12 @@ static int check_data_directory(const char *dir, struct err_text *e)
 
 	if (stat(dir, &st) != 0 || !S_ISDIR(st.st_mode)) {
 		return err_set(e, ERR_NOT_FOUND,
-		               "data directory %s is not there: make it with im2000-notify init", dir);
+		               "data directory %s is not there: make it with im2000-notify init",
+		               dir);
 	}
 	if ((st.st_mode & 077) != 0) {
-		return err_set(e, ERR_DENIED, "data directory %s is open to others: chmod 700 %s", dir, dir);
+		return err_set(e, ERR_DENIED, "data directory %s is open to others: chmod 700 %s",
+		               dir, dir);
 	}
 	return 0;
 }
@@ -171,8 +176,8 @@ static int check_certificate(const struct config *c, struct err_text *e)
 	}
 	for (size_t i = 0; r == 0 && i < c->domains.n; i++) {
 		if (!tls_config_covers(tls, c->domains.item[i])) {
-			r = err_set(e, ERR_CONFIG, "certificate %s does not cover domain %s", c->certificate,
-			            c->domains.item[i]);
+			r = err_set(e, ERR_CONFIG, "certificate %s does not cover domain %s",
+			            c->certificate, c->domains.item[i]);
 		}
 	}
 	tls_config_drop(tls);
@@ -218,8 +223,10 @@ static int reload(void *app, struct daemon *d, struct err_text *e)
 static int serve(struct running *run, const struct config *c, struct err_text *e)
 {
 	const struct daemon_service services[] = {
-		{ &intake_protocol, "rnasp", (const char *const *)c->listen_rnasp.item, c->listen_rnasp.n },
-		{ &query_protocol, "rnaqp", (const char *const *)c->listen_rnaqp.item, c->listen_rnaqp.n },
+		{ &intake_protocol, "rnasp", (const char *const *)c->listen_rnasp.item,
+		  c->listen_rnasp.n },
+		{ &query_protocol, "rnaqp", (const char *const *)c->listen_rnaqp.item,
+		  c->listen_rnaqp.n },
 	};
 	const struct daemon_options options = {
 		.program = "im2000-notify",
@@ -247,7 +254,7 @@ static int start(struct app *app, const struct config *c, struct err_text *e)
 
 	app->config = c;
 	app->wait_us = c->wait_s * CLOCK_SECOND_US;
-	app->policy = (struct policy_settings){
+	app->policy = (struct policy_settings) {
 		.keep_unverified = c->unverified == CONFIG_UNVERIFIED_KEEP,
 		.mailbox_notices = (uint32_t)c->mailbox_notices,
 		.origin_notices = (uint32_t)c->origin_notices,

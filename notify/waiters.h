@@ -22,7 +22,8 @@ int waiters_loop_create(struct waiters *w, struct loop *l, struct waiters_loop *
 void waiters_loop_free(struct waiters_loop *wl);
 
 struct waiter {
-	/* Something came for the mailbox. On the loop's thread; the waiter is no longer registered. */
+	/* Something came for the mailbox. On the loop's thread; the waiter is no longer registered.
+	 */
 	void (*fire)(struct waiter *x);
 	/* The module's own. */
 	struct waiters_loop *loop;
