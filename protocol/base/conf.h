@@ -37,7 +37,7 @@ struct conf_key {
 	size_t offset;              /* of the member in the program's struct */
 	uint64_t min, max;          /* SIZE, DURATION, NUMBER: allowed range; max 0 = no upper limit */
 	const char *const *choices; /* CHOICE: NULL-terminated words; printed as what is allowed */
-	const char *initial;        /* default, as a file would say it; NULL: none (NULL text, 0, empty list) */
+	const char *initial;        /* default, as a file would say it; NULL: none (NULL, 0, empty) */
 	bool required;              /* must stand in the file */
 	const char *help;           /* one line for manuals and for --help */
 };
