@@ -59,7 +59,10 @@ static void store(uint8_t *to, const void *from, size_t n)
 		memcpy(to, from, n);
 }
 
-/* Goes into H. Only what holds a stream may be there in part. */
+/*
+ * Goes into H. Only what holds a stream may be there in part: anything else waits until it is
+ * whole, or each octet that comes would have all before it read again.
+ */
 static uint64_t enter(struct decoder *d, const struct der_header *h, bool streams)
 {
 	if (!streams && d->r.err == 0 && h->length > d->r.have - d->r.at)

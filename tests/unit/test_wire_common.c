@@ -73,7 +73,9 @@ static void test_sequences(void **state)
 		{ "id of 15", "a115a013a811800f000102030405060708090a0b0c0d0e", ERR_MALFORMED, 0, 0 },
 		{ "id of 17", "a117a015a8138011000102030405060708090a0b0c0d0e0f10", ERR_MALFORMED, 0,
 		  0 },
-		{ "list of the wrong", "a10ca00aa108a003040161820100", ERR_MALFORMED, 0, 0 },
+		{ "list of text", "a10ca00aa108a1030c0161820100", 0, MSOAP_SUBMIT_ENVELOPE, 0 },
+		{ "list of octets", "a10ca00aa108a103040161820100", ERR_MALFORMED, 0, 0 },
+		{ "list of half a mailbox", "a10ca00aa108a003300161820100", ERR_MALFORMED, 0, 0 },
 	};
 
 	(void)state;
