@@ -194,7 +194,11 @@ static void close_parts(struct mime_parser *p, unsigned depth, uint64_t end_at, 
 		struct mime_part *part = &p->parts[level->part];
 		uint64_t lines = lines_at > level->line_feeds ? lines_at - level->line_feeds : 0;
 
-		part->end_at = end_at > part->body_at ? end_at : part->body_at;
+		/* An empty line that ends the header stays the header's, though a boundary follows;
+		 * then what the part stands in reaches as far. */
+		if (end_at < part->body_at)
+			end_at = part->body_at;
+		part->end_at = end_at;
 		part->lines = lines > UINT32_MAX ? UINT32_MAX : (uint32_t)lines;
 		if (part->kind == MIME_MULTIPART && level->part + 1u == p->n) {
 			/* No child followed it: no boundary was found, or there was no room. */

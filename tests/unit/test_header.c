@@ -20,10 +20,12 @@ struct field_case {
 	} field[FIELDS];
 };
 
+#define NO_FIELD { .name = NULL }
+
 static const struct field_case fields[] = {
-	{ "", { { NULL } } },
-	{ "\r\n", { { NULL } } },
-	{ "\nA: b\n", { { NULL } } },
+	{ "", { NO_FIELD } },
+	{ "\r\n", { NO_FIELD } },
+	{ "\nA: b\n", { NO_FIELD } },
 	{ "A: b\r\n\r\nC: d\r\n", { { "A", " b", "A: b\r\n" } } },
 	{ "A: b\n\nC: d\n", { { "A", " b", "A: b\n" } } },
 	{ "A: b", { { "A", " b", "A: b" } } },
