@@ -20,7 +20,7 @@ struct mailroom_delivery {
 	bool pinned, withdrawn, told_withdrawn, notified;
 	uint16_t attempts; /* tries made, in all */
 	/* Of the present kind, in a row: times accepted (notifying), tries that failed for
-	 * now, tries that failed for good, tries to tell a withdrawal. */
+	 * now, tries that were denied, tries to tell a withdrawal. */
 	uint16_t failures;
 	uint64_t changed_us;
 	uint64_t next_us; /* next attempt (withdrawn: to tell the agent so); 0: none */
@@ -54,8 +54,13 @@ void mailroom_begin(struct mailroom_delivery *d, bool held, uint64_t release_us,
  * schedule (0: no further attempt). EXPIRES_US ends everything: nothing is tried
  * at or after it. True when something that the originator sees has changed. An
  * answer that comes after the recipient silenced or refused, or after a
- * withdrawal, leaves the status as it is; an accepted one is then remembered
- * for the withdrawal.
+ * withdrawal, leaves the status as it is; an accepted one then sets next_us, so
+ * that the agent is told of the withdrawal.
+ *
+ * accepted: notifying, repeated after 1, 3, 7 and 14 days; a repeat that fails
+ * for now stays notifying and is tried again after an hour. noServer,
+ * protocolError, full, tryLater (whose status stays): after a minute, doubling
+ * to 4 hours. badDomain, noService, noUser, refused: after an hour, then a day.
  */
 bool mailroom_notified(struct mailroom_delivery *d, enum mailroom_outcome outcome, uint64_t now_us,
                        uint64_t expires_us, uint32_t jitter);
@@ -68,7 +73,11 @@ bool mailroom_notified(struct mailroom_delivery *d, enum mailroom_outcome outcom
 bool mailroom_told(struct mailroom_delivery *d, enum mailroom_outcome outcome, uint64_t now_us,
                    uint64_t expires_us, uint32_t jitter);
 
-/* The recipient's side. Each: true when something changed. */
+/*
+ * The recipient's side. Each: true when something changed. Who refuses or
+ * un-pins has the notification: it is not repeated. A part counts as much as
+ * the headers; the read status never falls.
+ */
 bool mailroom_silenced(struct mailroom_delivery *d, uint64_t now_us);
 bool mailroom_refused(struct mailroom_delivery *d, uint64_t now_us);
 bool mailroom_unpinned(struct mailroom_delivery *d, uint64_t now_us);
@@ -76,7 +85,8 @@ bool mailroom_read(struct mailroom_delivery *d, enum wire_retrieval type, uint64
 
 /*
  * The originator's: a draft is released; cancelled (an agent that accepted it is to be told at
- * once: next_us); its lifetime is over. Each: true when something changed.
+ * once: next_us); its lifetime is over (what was denied or settled stays so).
+ * Each: true when something changed.
  */
 bool mailroom_released(struct mailroom_delivery *d, uint64_t release_us, uint64_t now_us);
 bool mailroom_cancelled(struct mailroom_delivery *d, uint64_t now_us);

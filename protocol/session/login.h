@@ -20,8 +20,7 @@ struct login_options {
 	uint64_t remember_us;      /* 0: 10 minutes */
 };
 int login_create(const struct login_options *options, struct login **out);
-/* Waits for the check in hand; no loop may still wait for an answer. */
-void login_free(struct login *g);
+void login_free(struct login *g); /* waits for the check in hand; no loop may still wait for an answer */
 
 enum login_answer { LOGIN_RIGHT, LOGIN_WRONG, LOGIN_LATER /* over a limit */ };
 
