@@ -30,7 +30,7 @@ build()
 		echo "ok    build/$name"
 	else
 		echo "fail build/$name" >> "$results"
-		grep -v '^  [A-Z]' "$top/$name.log" | tail -n 80
+		grep -Ev '^  [A-Z]|Nothing to be done' "$top/$name.log" | tail -n 80
 		echo "FAIL  build/$name"
 	fi
 }

@@ -1,7 +1,8 @@
 /*
  * Configuration files: `key = value` lines, `[section]` lines, comments on lines
  * of their own beginning with '#'. No quoting, no inline comments: a value is
- * all that stands after the '=' without the white space at its ends. A program
+ * all that stands after the '=' without the white space at its ends. UTF-8, lines
+ * of 4095 octets, 1 MiB at most. A key that is no list stands once. A program
  * declares its keys in one table; everything else in a file is an error that
  * names file, line and what is allowed. Reading is inih's.
  */
@@ -35,9 +36,9 @@ struct conf_key {
 	const char *name;
 	enum conf_type type;
 	size_t offset;              /* of the member in the program's struct */
-	uint64_t min, max;          /* SIZE, DURATION, NUMBER: allowed range; max 0 = no upper limit */
+	uint64_t min, max;          /* SIZE, DURATION, NUMBER: allowed range; max 0: no limit */
 	const char *const *choices; /* CHOICE: NULL-terminated words; printed as what is allowed */
-	const char *initial;        /* default, as a file would say it; NULL: none (NULL text, 0, empty list) */
+	const char *initial;        /* default, as a file would say it; NULL: none (NULL, 0, empty) */
 	bool required;              /* must stand in the file */
 	const char *help;           /* one line for manuals and for --help */
 };

@@ -22,7 +22,10 @@ struct password_hash {
 	uint8_t octets[PASSWORD_HASH_SIZE];
 };
 
-/* Makes a hash with a fresh salt. Takes ~80 ms of CPU. 0, ERR_MALFORMED (empty), ERR_TOO_BIG, ERR_NOMEM. */
+/*
+ * Makes a hash with a fresh salt. Takes ~80 ms of CPU.
+ * 0, ERR_MALFORMED (empty), ERR_TOO_BIG, ERR_NOMEM.
+ */
 int password_hash_make(struct span password, struct password_hash *out);
 
 /* A fresh token: its text for the owner (NUL-terminated) and the hash to keep. */

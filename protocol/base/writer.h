@@ -21,8 +21,8 @@ struct writer;
 struct writer_client;
 
 struct writer_job {
-	/* Runs in the write transaction, on whatever thread commits. May run more than once (retried alone): it must not
-	 * change JOB's inputs. 0, or an error with nothing changed. */
+	/* Runs in the write transaction, on whatever thread commits. May run more than once (retried
+	 * alone): it must not change JOB's inputs. 0, or an error with nothing changed. */
 	int (*apply)(struct writer_job *job, struct kv_txn *txn);
 	/* Runs on the submitting thread after the commit, once; RESULT is apply's, or the commit's
 	 * error. The job is the caller's again from its beginning on. */
@@ -35,7 +35,7 @@ struct writer_job {
 
 /* Starts the writer of KV. 0, ERR_NOMEM, ERR_IO. */
 int writer_create(struct kv *kv, struct writer **out);
-/* Commits all that waits, ends the writer, frees. All clients must be collected and freed before. */
+/* Commits all that waits, ends the writer, frees. All clients must be collected and freed. */
 void writer_free(struct writer *w);
 
 /* WAKE is called on any thread when jobs of this client are done: it must make the client's

@@ -28,20 +28,22 @@ typedef int (*bodystructure_read)(void *ctx, uint64_t at, uint8_t *buf, size_t n
 int bodystructure_write(const struct mime_part *parts, size_t n, bodystructure_read read,
                         void *ctx, char *out, size_t cap, size_t *used);
 
-#define BODYSTRUCTURE_DEPTH 32
+#define BODYSTRUCTURE_DEPTH 32        /* parts in parts that are read */
+#define BODYSTRUCTURE_SECTION_MAX 192 /* with a NUL */
 
 /* One part of a parsed structure; texts are NUL-terminated UTF-8 as the stranger wrote them:
  * decode_safe_text before they go to a terminal, decode_filename before they name a file. */
 struct bodystructure_part {
-	char section[BODYSTRUCTURE_DEPTH * 6]; /* "1.2"; the message's own multipart: "" */
-	char type[48];                         /* "text/plain", lower case */
-	char encoding[24];                     /* "base64", lower case */
-	char charset[48];                      /* empty: none said */
-	char disposition[24];                  /* "attachment", lower case; empty: none */
-	char filename[256];                    /* decoded (RFC 2231, RFC 2047); empty: none */
-	uint64_t octets;                       /* of the body as encoded; multipart: 0 */
-	uint64_t lines;                        /* text and message/rfc822; else 0 */
-	unsigned depth;                        /* 0: the message itself */
+	/* What mime_section takes: "1.2"; of a message's own multipart: "TEXT", "2.TEXT". */
+	char section[BODYSTRUCTURE_SECTION_MAX];
+	char type[48];        /* "text/plain", lower case */
+	char encoding[24];    /* "base64", lower case; multipart: empty */
+	char charset[48];     /* empty: none said */
+	char disposition[24]; /* "attachment", lower case; empty: none */
+	char filename[256];   /* decoded (RFC 2231, RFC 2047); empty: none */
+	uint64_t octets;      /* of the body as encoded; multipart: 0 */
+	uint64_t lines;       /* text and message/rfc822; else 0 */
+	unsigned depth;       /* 0: the message itself */
 };
 
 /*

@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "base/span.h"
+#include "message/charset.h"
 
 enum decode_encoding { DECODE_PLAIN, DECODE_BASE64, DECODE_QUOTED };
 
@@ -43,7 +44,7 @@ struct decode_options {
 	bool text;             /* charset and safety; false: the octets of an attachment */
 	struct span charset;   /* of the part; empty: UTF-8 (and so US-ASCII) */
 	const char *terminal;  /* charset to come out, as nl_langinfo(CODESET) says; NULL: UTF-8 */
-	bool raw;              /* text: keep control octets (output is no terminal) */
+	bool raw;              /* text: keep control characters (output is no terminal) */
 };
 
 /*
@@ -55,11 +56,11 @@ struct decode_options {
 struct decode_body {
 	struct decode_options options;
 	struct decode_transfer transfer;
-	void *to_utf8, *to_terminal; /* iconv_t; NULL: not needed */
-	bool unknown_charset;        /* the charset was not known: worth a word to the reader */
+	struct charset charset;      /* kind CHARSET_UNKNOWN is worth a word to the reader */
+	void *terminal;              /* for charset_to; NULL: not needed */
 	bool last_cr;
-	uint8_t carry[16], safe_carry[4]; /* octets of a character that was split */
-	size_t carry_n, safe_carry_n;
+	uint8_t carry[CHARSET_CARRY_MAX]; /* octets of a character that was split */
+	size_t carry_n;
 	decode_sink sink;
 	void *ctx;
 };
@@ -81,8 +82,7 @@ int decode_body_end(struct decode_body *d, bool flush);
  */
 int decode_words(struct span text, char *out, size_t cap, struct span *result);
 
-/* Octets of CHARSET as UTF-8, broken or unknown ones as U+FFFD. Results as above; 1 instead of
- * 0 when CHARSET is not known. */
+/* Octets of CHARSET as UTF-8, broken or unknown ones as U+FFFD. Results as above. */
 int decode_charset(struct span octets, struct span charset, char *out, size_t cap,
                    struct span *result);
 

@@ -28,14 +28,14 @@
  *   for what its betters left.
  *
  * Of more than 64 fields of these names the first 64 count. HEADER as for
- * header_begin. *N octets in OUT. Always 0.
+ * header_begin. Returns the octets written to OUT.
  */
-int excerpt_make(struct span header, uint8_t out[EXCERPT_MAX], size_t *n);
+size_t excerpt_make(struct span header, uint8_t out[EXCERPT_MAX]);
 
 /*
- * The text of MSRAP's summary: From, Subject, Date (rank in this order). *N
- * octets in OUT[CAP], CAP >= 2. A field that does not fit is left out. Always 0.
+ * The text of MSRAP's summary: From, Subject, Date (rank in this order). CAP >= 2;
+ * a field that does not fit is left out. Returns the octets written to OUT.
  */
-int excerpt_summary(struct span header, uint8_t *out, size_t cap, size_t *n);
+size_t excerpt_summary(struct span header, uint8_t *out, size_t cap);
 
 #endif

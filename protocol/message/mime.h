@@ -25,6 +25,7 @@
 #define MIME_BOUNDARY_MAX 200   /* octets of a boundary (RFC 2046: 70); longer: no multipart */
 #define MIME_LINE_MAX 2048      /* octets at a line's beginning that are looked at */
 #define MIME_FIELD_MAX 4096     /* octets of a Content-Type field that are looked at */
+#define MIME_ENCODING_MAX 128   /* the same of Content-Transfer-Encoding */
 
 enum mime_kind { MIME_LEAF, MIME_MULTIPART, MIME_MESSAGE };
 
@@ -46,11 +47,12 @@ struct mime_part {
 	uint8_t flags;      /* of enum mime_flag */
 };
 
-/* An open part; private to the parser. */
+/* An open part; the parser's own. */
 struct mime_level {
+	uint64_t line_feeds;  /* seen before its body */
 	uint16_t part;
-	uint8_t boundary_n; /* 0: no multipart, or its last boundary was seen */
-	bool digest;
+	uint8_t boundary_n;   /* 0: no multipart, or its last boundary was seen */
+	bool digest;          /* multipart/digest */
 	uint8_t boundary[MIME_BOUNDARY_MAX];
 };
 
@@ -60,23 +62,21 @@ struct mime_parser {
 	size_t cap, n;
 	uint64_t at;         /* octets taken so far */
 	uint64_t line_at;    /* where the line in hand began */
-	uint64_t line_feeds; /* seen so far */
+	uint64_t line_feeds; /* before it */
 	size_t line_n;       /* octets held in line */
-	uint8_t state;
+	uint8_t state;       /* in a header or a body */
 	uint8_t eol;         /* octets of the line end before line_at: 0, 1, 2 */
 	bool blank;          /* the line before line_at was empty */
 	bool last_cr;        /* the last octet taken was CR */
-	bool merged;         /* the table is full */
-	uint8_t field;       /* which field is being collected */
-	bool have_type, have_encoding, encoded;
-	size_t field_n;
-	unsigned depth;      /* open parts */
-	struct mime_level level[MIME_DEPTH + 2];
+	bool merged;         /* the table is full: boundaries mean nothing any more */
+	uint8_t field;       /* which field's lines are being collected */
+	bool have_type, have_encoding;
+	unsigned depth;      /* open parts; level[depth - 1] is the innermost */
+	size_t type_n, encoding_n;
+	struct mime_level level[MIME_DEPTH];
 	uint8_t line[MIME_LINE_MAX];
 	uint8_t type[MIME_FIELD_MAX];
-	size_t type_n;
-	uint8_t encoding[64];
-	size_t encoding_n;
+	uint8_t encoding[MIME_ENCODING_MAX];
 };
 
 /*

@@ -68,7 +68,7 @@ void stream_free(struct stream *s);
 struct stream_info {
 	struct address peer;
 	uint64_t octets_in, octets_out; /* on the wire */
-	const char *alpn;               /* protocol agreed on, "" for none; lives as long as the stream */
+	const char *alpn;               /* protocol agreed on, "" for none; as long as the stream */
 	const char *server_name;        /* SNI, "" for none */
 	bool tls;
 	bool local;                     /* a UNIX socket */

@@ -110,7 +110,7 @@ static void unlink_request(struct client_request *r)
 	c->pending--;
 }
 
-/* Takes R off the list and frees it; its call is in *CALL, without callbacks when it was cancelled. */
+/* Takes R off the list, frees it; its call is in *CALL, without callbacks when it was cancelled. */
 static void pop(struct client_request *r, struct client_call *call)
 {
 	*call = r->call;
@@ -196,7 +196,7 @@ static bool send_tail(struct client *c, struct client_request *r)
 	return r->tail_left < before; /* nothing at all: it writes later, by itself */
 }
 
-/* Writes what there is to write; without TAILS only what needs no callback. Between enter and leave. */
+/* Writes what there is; without TAILS only what needs no callback. Between enter and leave. */
 static void send_requests(struct client *c, bool tails)
 {
 	while (c->phase == OPEN && !c->freed && !c->blocked) {

@@ -37,7 +37,7 @@ bool client_is_open(const struct client *c);
 size_t client_pending(const struct client *c);
 
 struct client_call {
-	struct span frame;    /* the command with its length (copied); or its head, when TAIL_OCTETS > 0 */
+	struct span frame;    /* the command with its length (copied); its head, when TAIL_OCTETS > 0 */
 	uint64_t tail_octets; /* octets that follow the head */
 	/*
 	 * Called when there is room: write with client_write until it takes less than offered.

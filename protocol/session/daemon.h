@@ -16,7 +16,7 @@ struct daemon_worker;
 struct daemon_service {
 	const struct server_protocol *protocol;
 	const char *name;                    /* "msoap", for the ready line */
-	const char *const *addresses;        /* "127.0.0.1:4401", "unix:/path"; several services may name the same one */
+	const char *const *addresses;        /* "127.0.0.1:4401", "unix:/path"; may be shared */
 	size_t n_addresses;
 };
 
@@ -28,13 +28,15 @@ struct daemon_options {
 	struct server_limits limits;
 	unsigned max_sessions, max_per_address;
 	struct tls_options tls;              /* server side; read again on SIGHUP */
-	/* On each worker's thread, before it serves and after its last session: what the program keeps for a worker. */
+	/* On each worker's thread, before it serves and after its last session: what the program
+	 * keeps for a worker. */
 	int (*worker_start)(void *app, struct daemon_worker *w, void **state, struct err_text *e);
 	void (*worker_stop)(void *app, void *state);
-	/* On the main thread: SIGHUP. The program reads its configuration again and may change options.tls and
-	 * options.limits through daemon_reconfigure. An error is logged; the old stays in force. */
+	/* On the main thread: SIGHUP. The program reads its configuration again and may change
+	 * options.tls and options.limits through daemon_reconfigure. An error is logged; the old
+	 * stays in force. */
 	int (*reload)(void *app, struct daemon *d, struct err_text *e);
-	void *app;                           /* also given to each protocol's open, as struct daemon_worker * -> see daemon_worker_app */
+	void *app;                           /* each protocol's open gets it by daemon_worker_app */
 };
 
 /*
@@ -57,12 +59,13 @@ void *daemon_worker_app(struct daemon_worker *w);
 unsigned daemon_worker_number(const struct daemon_worker *w); /* 0 to count-1 */
 
 /* A writer's client for this loop: wakes and collects by itself, acts at the end of each turn. */
-int daemon_writer_attach(struct loop *l, struct writer *w, struct writer_client **out, void **attachment);
+int daemon_writer_attach(struct loop *l, struct writer *w, struct writer_client **out,
+                         void **attachment);
 void daemon_writer_detach(void *attachment); /* waits for its jobs; frees the client */
 
 /*
- * ERR_DENIED with E saying how to run it instead when the process is root ("im2000-store does not run
- * as root: start it as an ordinary user, for example: setpriv --reuid=mail ...").
+ * ERR_DENIED with E saying how to run it instead when the process is root ("im2000-store does
+ * not run as root: start it as an ordinary user, for example: setpriv --reuid=mail ...").
  */
 int daemon_refuse_root(const char *program, struct err_text *e);
 

@@ -20,7 +20,8 @@ struct login_options {
 	uint64_t remember_us;      /* 0: 10 minutes */
 };
 int login_create(const struct login_options *options, struct login **out);
-void login_free(struct login *g); /* waits for the check in hand; no loop may still wait for an answer */
+/* Waits for the check in hand; no loop may still wait for an answer. */
+void login_free(struct login *g);
 
 enum login_answer { LOGIN_RIGHT, LOGIN_WRONG, LOGIN_LATER /* over a limit */ };
 

@@ -24,9 +24,9 @@
 #define DER_CONTEXT_WRAP(number) ((uint8_t)(0xa0 | (number)))
 
 /*
- * Constructed elements may stand this deep. The deepest of the four modules is
- * an address literal in a notification that RNAQP hands out: 3 levels down to
- * the alternative of Response.data, 7 below it.
+ * Constructed elements may stand this deep: 3 levels down to the alternative of
+ * data, 8 below it (protocol.md section 4). The deepest that the modules have is
+ * an address literal in a notification that RNAQP hands out, at 3 and 7.
  */
 #define DER_NESTING_MAX 11
 

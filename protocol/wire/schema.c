@@ -59,7 +59,10 @@ static void store(uint8_t *to, const void *from, size_t n)
 		memcpy(to, from, n);
 }
 
-/* Goes into H. Only what holds a stream may be there in part. */
+/*
+ * Goes into H. Only what holds a stream may be there in part: anything else waits until it is
+ * whole, or each octet that comes would have all before it read again.
+ */
 static uint64_t enter(struct decoder *d, const struct der_header *h, bool streams)
 {
 	if (!streams && d->r.err == 0 && h->length > d->r.have - d->r.at)
@@ -70,33 +73,32 @@ static uint64_t enter(struct decoder *d, const struct der_header *h, bool stream
 /* The elements of a SEQUENCE that was entered. BASE NULL: check only. */
 static void decode_sequence(struct decoder *d, const struct schema *s, uint8_t *base)
 {
-	/* An empty SEQUENCE has no array, and NULL + 0 is undefined. */
-	const struct schema_field *f = s->fields, *end = s->count > 0 ? f + s->count : f;
 	struct der_header h;
 	uint64_t least = 0; /* tags rise, unknown ones too */
+	size_t i = 0;       /* fields before this one are done */
 
 	while (der_next(&d->r, &h)) {
-		if ((h.first & CLASS_MASK) != CLASS_CONTEXT || h.number < least) {
+		const struct schema_field *f;
+
+		if ((h.first & CLASS_MASK) != CLASS_CONTEXT || h.number < least)
 			der_fail(&d->r, ERR_MALFORMED);
-			return;
-		}
 		least = h.number + 1;
-		for (; f < end && f->tag < h.number; f++)
-			if (f->has == SCHEMA_MANDATORY)
+		for (; i < s->count && s->fields[i].tag < h.number; i++)
+			if (s->fields[i].has == SCHEMA_MANDATORY)
 				der_fail(&d->r, ERR_MALFORMED);
-		if (f == end || f->tag != h.number) {
+		if (i == s->count || s->fields[i].tag != h.number) {
 			der_skip(&d->r, &h);
 			continue;
 		}
+		f = &s->fields[i++];
 		if (h.first != context_id(f))
 			der_fail(&d->r, ERR_MALFORMED);
 		if (base != NULL && f->has != SCHEMA_MANDATORY)
 			store(base + f->has, &(bool){ true }, sizeof(bool));
 		decode_value(d, &h, f, base);
-		f++;
 	}
-	for (; f < end; f++)
-		if (f->has == SCHEMA_MANDATORY)
+	for (; i < s->count; i++)
+		if (s->fields[i].has == SCHEMA_MANDATORY)
 			der_fail(&d->r, ERR_MALFORMED);
 }
 
@@ -302,15 +304,15 @@ bool schema_next(const struct schema_field *element, struct wire_list *rest, voi
 	struct der_header h;
 
 	der_reader_init(&d.r, rest->der, rest->der.n);
-	if (!der_next(&d.r, &h))
+	if (rest->der.n == 0)
 		return false;
-	if (h.first != universal_id(element))
+	if (!der_next(&d.r, &h) || h.first != universal_id(element))
 		der_fail(&d.r, ERR_MALFORMED);
 	if (element->sub != NULL)
 		memset(out, 0, element->sub->size);
 	decode_value(&d, &h, element, out);
 	if (d.r.err != 0) {
-		*rest = (struct wire_list){ 0 }; /* no list of ours: it ends here */
+		*rest = (struct wire_list){ 0 }; /* was never checked: it ends here */
 		return false;
 	}
 	rest->der = span_after(rest->der, (size_t)d.r.at);

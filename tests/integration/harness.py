@@ -56,6 +56,11 @@ def write(path, text):
     os.replace(path + ".new", path)
 
 
+def endpoint(address):
+    """(host, port) as configurations write it."""
+    return "[%s]:%d" % address if ":" in address[0] else "%s:%d" % address
+
+
 def config_text(settings):
     """{"domain": "a.example", "route": [...]} as lines; None leaves a key out."""
     lines = []
@@ -172,7 +177,7 @@ class Daemon:
         log.close()
         self.ends_badly = False
         self._read_ready()
-        self.set(**{"listen-" + kind: "%s:%d" % address
+        self.set(**{"listen-" + kind: endpoint(address)
                     for kind, address in self.address.items()})
         return self
 
@@ -272,8 +277,7 @@ class Daemon:
 
     def route(self, kind):
         """The value of a `route` setting that leads to it."""
-        host, port = self.address[kind]
-        return f"{self.domain} {kind} {host}:{port}"
+        return f"{self.domain} {kind} {endpoint(self.address[kind])}"
 
 
 class Store(Daemon):

@@ -170,6 +170,72 @@ class Peers(unittest.TestCase):
                 client.recv()
 
 
+FAKE_DAEMON = """#!/usr/bin/python3
+import os, signal, sys
+if sys.argv[1] == "init":
+    os.makedirs(sys.argv[2])
+    open(sys.argv[2] + "/store.conf", "w").write("data = data\\n")
+    sys.exit()
+mode = open(os.path.dirname(sys.argv[3]) + "/mode").read()
+signal.signal(signal.SIGTERM, lambda *_: os._exit(3 if mode == "status" else 0))
+if mode == "mute":
+    sys.exit("cannot start")
+if mode == "sanitizer":
+    sys.stderr.write("x.c:1: runtime error: signed integer overflow\\n")
+    sys.stderr.flush()
+print("ready msoap=127.0.0.1:1 msrap=[::1]:2", flush=True)
+if mode == "gone":
+    sys.exit(4)
+signal.pause()
+"""
+
+
+class Daemons(unittest.TestCase):
+    """A daemon that does not behave fails the test that started it."""
+
+    def setUp(self):
+        self.programs = tempfile.TemporaryDirectory()
+        self.addCleanup(self.programs.cleanup)
+        path = os.path.join(self.programs.name, "im2000-store")
+        harness.write(path, FAKE_DAEMON)
+        os.chmod(path, 0o755)
+        self.addCleanup(setattr, harness, "BIN", harness.BIN)
+        harness.BIN = self.programs.name
+        self.site = harness.Site()
+
+    def start(self, mode):
+        store = self.site.store("a.example", start=False)
+        harness.write(os.path.join(store.folder, "mode"), mode)
+        return store.start()
+
+    def test_good(self):
+        store = self.start("good")
+        self.assertEqual(store.address, {"msoap": ("127.0.0.1", 1), "msrap": ("::1", 2)})
+        self.assertEqual(store.restart().settings["listen-msrap"], "[::1]:2")
+        self.assertEqual(store.route("msrap"), "a.example msrap [::1]:2")
+        self.assertTrue(store.running())
+        store.kill()
+        self.assertFalse(store.running())
+        self.site.close()
+        self.assertFalse(os.path.exists(self.site.folder))
+
+    def test_bad(self):
+        for mode, said in (("status", "ended with 3 after SIGTERM"), ("gone", "ended with 4 by"),
+                           ("sanitizer", "a sanitizer's report")):
+            store = self.start(mode)
+            if mode == "gone":
+                harness.wait_for("it is gone", lambda: not store.running())
+            with self.assertRaisesRegex(harness.Failed, said):
+                self.site.close()
+            self.site = harness.Site()
+        self.site.close()
+
+    def test_never_ready(self):
+        with self.assertRaisesRegex(harness.Failed, "instead of ready.*\n.*cannot start"):
+            self.start("mute")
+        self.site.close()
+
+
 class Dns(unittest.TestCase):
     def test_answers(self):
         with tempfile.TemporaryDirectory() as folder:

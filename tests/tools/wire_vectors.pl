@@ -4,7 +4,7 @@
 # Each one is decoded again and compared with the value it was made from.
 #
 # usage: wire_vectors.pl > tests/unit/wire_vectors.inc       (from the top of the source tree)
-#        wire_vectors.pl --corpus tests/fuzz/corpus/wire     writes each body into a file there
+#        wire_vectors.pl --corpus tests/fuzz/corpus/fuzz_wire     writes each body into a file there
 #
 # tests/lint/wire_vectors.sh checks that what is in the tree is what this prints.
 use strict;

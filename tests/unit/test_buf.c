@@ -85,7 +85,7 @@ static void test_reserve(void **state)
 	buf_free(&b);
 }
 
-/* A long stream through the buffer, with every mix of pieces in and out, comes out as it went in. */
+/* A long stream through the buffer, every mix of pieces in and out, comes out as it went in. */
 static void test_stream(void **state)
 {
 	static const size_t pieces[] = { 1, 3, 7, 64, 255, 256, 257, 1000, 5000 };

@@ -1,0 +1,310 @@
+#include "mua-agent/config.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/password.h"
+
+#define AT(member) offsetof(struct config, member)
+#define OF(member) offsetof(struct config_account, member)
+
+const struct conf_key config_keys[] = {
+	{ "data", CONF_PATH, AT(data), 0, 0, NULL, NULL, false,
+	  "directory for what this program keeps; default: $XDG_DATA_HOME/im2000" },
+	{ "ca-file", CONF_PATH, AT(ca_file), 0, 0, NULL, NULL, false,
+	  "PEM file: authorities that prove stores and agents; without it the system's" },
+	{ "route", CONF_LIST, AT(route), 0, 0, NULL, NULL, false,
+	  "domain service host:port that goes before DNS; may repeat" },
+	{ "dns-server", CONF_LIST, AT(dns_server), 0, 0, NULL, NULL, false,
+	  "address:port of a DNS server; may repeat; without it the system's" },
+	{ "allow-private", CONF_BOOL, AT(allow_private), 0, 0, NULL, "no", false,
+	  "whether a sender's store may be at a loopback or private address" },
+	{ NULL, 0, 0, 0, 0, NULL, NULL, false, NULL },
+};
+
+const struct conf_key config_account_keys[] = {
+	{ "mailbox", CONF_TEXT, OF(mailbox_text), 0, 0, NULL, NULL, true, "local@domain" },
+	{ "notify-domain", CONF_TEXT, OF(notify_domain_text), 0, 0, NULL, NULL, false,
+	  "domain of the notification agent; default: the mailbox's" },
+	{ "notify-login", CONF_TEXT, OF(notify_login), 0, 0, NULL, NULL, false,
+	  "login at the notification agent; default: the mailbox" },
+	{ "notify-password-file", CONF_PATH, OF(notify_password_file), 0, 0, NULL, NULL, false,
+	  "file whose first line is the password or token" },
+	{ "notify-password-command", CONF_TEXT, OF(notify_password_command), 0, 0, NULL, NULL,
+	  false, "shell command that prints it" },
+	{ "store-domain", CONF_TEXT, OF(store_domain_text), 0, 0, NULL, NULL, false,
+	  "domain of the message store; default: the mailbox's" },
+	{ "store-login", CONF_TEXT, OF(store_login), 0, 0, NULL, NULL, false,
+	  "account at the message store; default: the mailbox's local part" },
+	{ "store-password-file", CONF_PATH, OF(store_password_file), 0, 0, NULL, NULL, false,
+	  "file whose first line is the password or token" },
+	{ "store-password-command", CONF_TEXT, OF(store_password_command), 0, 0, NULL, NULL, false,
+	  "shell command that prints it" },
+	{ NULL, 0, 0, 0, 0, NULL, NULL, false, NULL },
+};
+
+/* $VARIABLE/REST, or ~/FALLBACK/REST. */
+static char *home_path(const char *variable, const char *fallback, const char *rest)
+{
+	const char *base = getenv(variable), *home = getenv("HOME");
+	char *out = NULL;
+	int n;
+
+	if (base != NULL && base[0] == '/') {
+		n = asprintf(&out, "%s/%s", base, rest);
+	} else {
+		n = asprintf(&out, "%s/%s/%s", home != NULL ? home : "", fallback, rest);
+	}
+	return n < 0 ? NULL : out;
+}
+
+char *config_path(const char *path)
+{
+	const char *named = getenv("IM2000_CONFIG");
+
+	if (path != NULL) {
+		return strdup(path);
+	}
+	if (named != NULL && named[0] != '\0') {
+		return strdup(named);
+	}
+	return home_path("XDG_CONFIG_HOME", ".config", "im2000/agent.conf");
+}
+
+/*
+ * A section begins: a fresh account. The list is a linked growth by one, and the
+ * file's lines fill the account last made; so accounts lie behind pointers until
+ * the file is read.
+ */
+struct reading {
+	struct config *config;
+	struct config_account **list;
+	const char *path;
+};
+
+static int section_open(void *ctx, const char *title, const struct conf_key **keys, void **target,
+                        struct err_text *e)
+{
+	struct reading *r = ctx;
+	struct config *c = r->config;
+	struct config_account **list, *a;
+
+	if (strncmp(title, "account ", 8) != 0 || title[8] == '\0') {
+		return err_set(e, ERR_CONFIG,
+		               "section [%.100s] is not known (allowed: [account NAME])", title);
+	}
+	for (size_t i = 0; i < c->n_accounts; i++) {
+		if (strcmp(r->list[i]->title, title + 8) == 0) {
+			return err_set(e, ERR_CONFIG, "account \"%.100s\" is there twice",
+			               title + 8);
+		}
+	}
+	list = realloc(r->list, (c->n_accounts + 1) * sizeof *list);
+	if (list == NULL) {
+		return err_set(e, ERR_NOMEM, "out of memory");
+	}
+	r->list = list;
+	if ((a = calloc(1, sizeof *a)) == NULL || (a->title = strdup(title + 8)) == NULL) {
+		free(a);
+		return err_set(e, ERR_NOMEM, "out of memory");
+	}
+	list[c->n_accounts++] = a;
+	*keys = config_account_keys;
+	*target = a;
+	return 0;
+}
+
+/* Moves the accounts out of the reading list into the configuration. */
+static int gather(struct reading *r, struct err_text *e)
+{
+	struct config *c = r->config;
+	int result = 0;
+
+	c->accounts = calloc(c->n_accounts + 1, sizeof *c->accounts);
+	if (c->accounts == NULL) {
+		result = err_set(e, ERR_NOMEM, "read %s: out of memory", r->path);
+	}
+	for (size_t i = 0; i < c->n_accounts; i++) {
+		if (c->accounts != NULL) {
+			c->accounts[i] = *r->list[i];
+		} else {
+			free(r->list[i]->title);
+			conf_release(config_account_keys, r->list[i]);
+		}
+		free(r->list[i]);
+	}
+	if (c->accounts == NULL) {
+		c->n_accounts = 0;
+	}
+	free(r->list);
+	return result;
+}
+
+static int domain_of(const char *path, const struct config_account *a, const char *key,
+                     const char *text, char *out, struct err_text *e)
+{
+	if (text == NULL) {
+		return span_copy(span_str(mailbox_domain(&a->mailbox)), out, NAME_DOMAIN_MAX + 1);
+	}
+	return name_parse_domain(span_str(text), out) == 0
+	           ? 0
+	           : err_set(e, ERR_CONFIG, "%s: account %s: %s: \"%.200s\" is no domain name",
+	                     path, a->title, key, text);
+}
+
+static int default_text(char **member, struct span text, struct err_text *e)
+{
+	if (*member == NULL && (*member = span_dup(text)) == NULL) {
+		return err_set(e, ERR_NOMEM, "out of memory");
+	}
+	return 0;
+}
+
+static int complete_account(const char *path, struct config_account *a, struct err_text *e)
+{
+	int r;
+
+	if (name_parse_mailbox(span_str(a->mailbox_text), &a->mailbox) != 0) {
+		return err_set(
+		    e, ERR_CONFIG,
+		    "%s: account %s: mailbox: \"%.200s\" is no mailbox (as in bob@b.example)", path,
+		    a->title, a->mailbox_text);
+	}
+	if ((r = domain_of(path, a, "notify-domain", a->notify_domain_text, a->notify_domain, e)) !=
+	        0 ||
+	    (r = domain_of(path, a, "store-domain", a->store_domain_text, a->store_domain, e)) !=
+	        0 ||
+	    (r = default_text(&a->notify_login, span_str(a->mailbox.text), e)) != 0) {
+		return r;
+	}
+	return default_text(&a->store_login, mailbox_local(&a->mailbox), e);
+}
+
+static int complete(const char *path, struct config *c, struct err_text *e)
+{
+	int r = 0;
+
+	if (c->data == NULL) {
+		c->data = home_path("XDG_DATA_HOME", ".local/share", "im2000");
+	}
+	c->routes = calloc(c->route.n + 1, sizeof *c->routes);
+	if (c->data == NULL || c->routes == NULL) {
+		return err_set(e, ERR_NOMEM, "read %s: out of memory", path);
+	}
+	for (size_t i = 0; i < c->route.n; i++) {
+		struct err_text why = { "" };
+
+		if (locate_parse_route(c->route.item[i], &c->routes[i], &why) != 0) {
+			return conf_error(e, path, c->route.line[i], "route", "%s", why.text);
+		}
+		c->n_routes++;
+	}
+	if (c->n_accounts == 0) {
+		return err_set(e, ERR_CONFIG,
+		               "%s: there is no account: add a section [account NAME]", path);
+	}
+	for (size_t i = 0; r == 0 && i < c->n_accounts; i++) {
+		r = complete_account(path, &c->accounts[i], e);
+	}
+	return r;
+}
+
+int config_read(const char *path, struct config *c, struct err_text *e)
+{
+	struct reading reading = { .config = c, .path = path };
+	const struct conf_schema schema = { .keys = config_keys,
+		                            .section_open = section_open,
+		                            .ctx = &reading };
+	int r, gathered;
+
+	memset(c, 0, sizeof *c);
+	if ((c->path = strdup(path)) == NULL) {
+		return err_set(e, ERR_NOMEM, "read %s: out of memory", path);
+	}
+	r = conf_read(path, &schema, c, e);
+	gathered = gather(&reading, e);
+	if (r == 0) {
+		r = gathered;
+	}
+	return r != 0 ? r : complete(path, c, e);
+}
+
+void config_free(struct config *c)
+{
+	for (size_t i = 0; i < c->n_accounts; i++) {
+		free(c->accounts[i].title);
+		conf_release(config_account_keys, &c->accounts[i]);
+	}
+	free(c->accounts);
+	free(c->routes);
+	free(c->path);
+	conf_release(config_keys, c);
+	memset(c, 0, sizeof *c);
+}
+
+int config_find(const struct config *c, const char *title, const struct config_account **out,
+                struct err_text *e)
+{
+	for (size_t i = 0; i < c->n_accounts; i++) {
+		const struct config_account *a = &c->accounts[i];
+
+		if (title == NULL || strcmp(a->title, title) == 0 ||
+		    strcmp(a->mailbox.text, title) == 0) {
+			*out = a;
+			return 0;
+		}
+	}
+	return err_set(e, ERR_NOT_FOUND, "%s has no account \"%.200s\"", c->path, title);
+}
+
+/* The first line that COMMAND prints. */
+static int ask_command(const char *command, char *out, struct err_text *e)
+{
+	FILE *p = popen(command, "re");
+	size_t n;
+	int status;
+
+	if (p == NULL) {
+		return err_set(e, ERR_IO, "run password command \"%.200s\": it does not start",
+		               command);
+	}
+	if (fgets(out, PASSWORD_MAX + 1, p) == NULL) {
+		out[0] = '\0';
+	}
+	while (fgetc(p) != EOF) {
+	}
+	status = pclose(p);
+	n = strcspn(out, "\r\n");
+	out[n] = '\0';
+	if (status != 0 || n == 0) {
+		return err_set(e, ERR_CONFIG, "password command \"%.200s\" %s", command,
+		               status != 0 ? "failed" : "printed nothing");
+	}
+	return 0;
+}
+
+static int password(const struct config_account *a, const char *which, const char *file,
+                    const char *command, char *out, struct err_text *e)
+{
+	if (file != NULL) {
+		return password_read_file(file, out, e);
+	}
+	if (command != NULL) {
+		return ask_command(command, out, e);
+	}
+	return err_set(e, ERR_CONFIG,
+	               "account %s names no password: set %s-password-file or "
+	               "%s-password-command",
+	               a->title, which, which);
+}
+
+int config_notify_password(const struct config_account *a, char *out, struct err_text *e)
+{
+	return password(a, "notify", a->notify_password_file, a->notify_password_command, out, e);
+}
+
+int config_store_password(const struct config_account *a, char *out, struct err_text *e)
+{
+	return password(a, "store", a->store_password_file, a->store_password_command, out, e);
+}

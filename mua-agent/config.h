@@ -1,0 +1,57 @@
+/* agent.conf(5): what the command line and the agent for mail programs read. */
+#ifndef IM2000_AGENT_CONFIG_H
+#define IM2000_AGENT_CONFIG_H
+
+#include "base/conf.h"
+#include "base/name.h"
+#include "net/locate.h"
+
+/* One [account NAME] section. */
+struct config_account {
+	char *title;
+	/* As in the file; NULL where not given. */
+	char *mailbox_text;
+	char *notify_domain_text, *notify_login, *notify_password_file, *notify_password_command;
+	char *store_domain_text, *store_login, *store_password_file, *store_password_command;
+	/* Made from those. */
+	struct mailbox mailbox;
+	char notify_domain[NAME_DOMAIN_MAX + 1]; /* where notifications are fetched */
+	char store_domain[NAME_DOMAIN_MAX + 1];  /* where messages are submitted */
+};
+
+struct config {
+	char *data;    /* NULL in the file: $XDG_DATA_HOME/im2000 */
+	char *ca_file; /* NULL: the system's store */
+	struct conf_list route, dns_server;
+	bool allow_private;
+	struct locate_route *routes;
+	size_t n_routes;
+	struct config_account *accounts; /* in the file's order; the first is the default */
+	size_t n_accounts;
+	char *path; /* of the file that was read */
+};
+
+/* The file to read: PATH, else $IM2000_CONFIG, else $XDG_CONFIG_HOME/im2000/agent.conf (or
+ * ~/.config/...). Caller frees. NULL when memory is out. */
+char *config_path(const char *path);
+
+/* Reads PATH into C (any contents before). 0, or ERR_CONFIG, ERR_IO, ERR_NOMEM with E naming
+ * file, line and what is allowed; config_free in any case. */
+int config_read(const char *path, struct config *c, struct err_text *e);
+void config_free(struct config *c);
+
+/* The account called TITLE, or whose mailbox it is; NULL: the first. ERR_NOT_FOUND with E filled.
+ */
+int config_find(const struct config *c, const char *title, const struct config_account **out,
+                struct err_text *e);
+
+/* The password for the agent (or the store), by file or command, into OUT (PASSWORD_MAX + 1
+ * octets). ERR_CONFIG when the account names none. */
+int config_notify_password(const struct config_account *a, char *out, struct err_text *e);
+int config_store_password(const struct config_account *a, char *out, struct err_text *e);
+
+/* The table of keys: of the file, of an account. For manuals. */
+extern const struct conf_key config_keys[];
+extern const struct conf_key config_account_keys[];
+
+#endif

@@ -1,0 +1,258 @@
+#include "mua-agent/line.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/text.h"
+#include "message/decode.h"
+
+struct lines {
+	const struct config *config;
+	struct loop *loop;
+	struct locator *locator;
+	struct tls_config *tls;
+};
+
+struct line {
+	struct lines *lines;
+	struct client *client;
+	bool closed;
+};
+
+int lines_create(const struct config *c, struct lines **out, struct err_text *e)
+{
+	const struct locate_options locate = {
+		.servers = (const char *const *)c->dns_server.item,
+		.n_servers = c->dns_server.n,
+		.routes = c->routes,
+		.n_routes = c->n_routes,
+	};
+	const struct tls_options tls = { .ca_file = c->ca_file };
+	struct lines *x = calloc(1, sizeof *x);
+	int r;
+
+	if (x == NULL) {
+		return err_set(e, ERR_NOMEM, "out of memory");
+	}
+	x->config = c;
+	if ((r = loop_create(&x->loop)) != 0) {
+		err_set(e, r, "start the event loop: %s", err_phrase(r));
+	} else if ((r = tls_config_create(&tls, &x->tls, e)) == 0) {
+		r = locator_create(x->loop, &locate, &x->locator, e);
+	}
+	if (r != 0) {
+		lines_free(x);
+		return r;
+	}
+	*out = x;
+	return 0;
+}
+
+void lines_free(struct lines *x)
+{
+	if (x == NULL) {
+		return;
+	}
+	if (x->locator != NULL) {
+		locator_free(x->locator);
+	}
+	tls_config_drop(x->tls);
+	loop_free(x->loop);
+	free(x);
+}
+
+struct loop *lines_loop(struct lines *x)
+{
+	return x->loop;
+}
+
+struct locator *lines_locator(struct lines *x)
+{
+	return x->locator;
+}
+
+static void on_closed(void *ctx, int error, const char *why)
+{
+	struct line *l = ctx;
+
+	(void)error, (void)why; /* each request was told */
+	l->closed = true;
+}
+
+int line_open(struct lines *x, const char *domain, enum locate_service service, bool own,
+              struct line **out, struct err_text *e)
+{
+	struct line *l = calloc(1, sizeof *l);
+	struct client_options options = {
+		.domain = domain,
+		.service = service,
+		.dial = { .locator = x->locator,
+		          .tls = x->tls,
+		          .allow_private = own || x->config->allow_private },
+		.closed = on_closed,
+		.ctx = l,
+	};
+	int r;
+
+	if (l == NULL) {
+		return err_set(e, ERR_NOMEM, "out of memory");
+	}
+	l->lines = x;
+	if ((r = client_create(x->loop, &options, &l->client)) != 0) {
+		free(l);
+		return err_set(e, r, "connect to %s: %s", domain, err_phrase(r));
+	}
+	*out = l;
+	return 0;
+}
+
+void line_close(struct line *l)
+{
+	if (l != NULL) {
+		client_free(l->client);
+		free(l);
+	}
+}
+
+struct client *line_client(struct line *l)
+{
+	return l->client;
+}
+
+static void end(struct line_request *r, int result)
+{
+	r->done = true;
+	r->result = result;
+	loop_stop(r->line->lines->loop);
+}
+
+static void on_failed(void *ctx, int error, const char *why)
+{
+	struct line_request *r = ctx;
+
+	err_set(&r->why, error, "%s", why != NULL && why[0] != '\0' ? why : err_phrase(error));
+	end(r, error);
+}
+
+/* A response that ANSWER refuses is read to its end all the same: the session goes on. */
+static void on_response(void *ctx, struct span body, uint64_t total)
+{
+	struct line_request *r = ctx;
+
+	r->result = r->answer(r->ctx, body, total, &r->why);
+	if (body.n == total) {
+		end(r, r->result);
+	}
+}
+
+static void on_data(void *ctx, struct span octets, bool last)
+{
+	struct line_request *r = ctx;
+
+	if (r->result == 0 && octets.n > 0) {
+		r->result = r->data(r->ctx, octets, &r->why);
+	}
+	if (last) {
+		end(r, r->result);
+	}
+}
+
+static int on_tail(void *ctx, struct client *c)
+{
+	struct line_request *r = ctx;
+
+	return r->tail(r->ctx, c);
+}
+
+int line_send(struct line *l, struct line_request *r, struct span frame, struct err_text *e)
+{
+	const struct client_call call = {
+		.frame = frame,
+		.tail_octets = r->tail_octets,
+		.tail = r->tail != NULL ? on_tail : NULL,
+		.response = on_response,
+		.data = r->data != NULL ? on_data : NULL,
+		.failed = on_failed,
+		.ctx = r,
+	};
+	int result;
+
+	r->line = l;
+	r->done = false;
+	r->result = 0;
+	r->why.text[0] = '\0';
+	if ((result = client_send(l->client, &call, &r->handle)) != 0) {
+		r->done = true;
+		r->result = result;
+		err_set(e, result, "the connection has ended");
+	}
+	return result;
+}
+
+int line_finish(struct line_request *r, struct err_text *e)
+{
+	while (!r->done) {
+		loop_run(r->line->lines->loop);
+	}
+	if (r->result != 0) {
+		err_set(e, r->result, "%s",
+		        r->why.text[0] != '\0' ? r->why.text : err_phrase(r->result));
+	}
+	return r->result;
+}
+
+int line_call(struct line *l, struct line_request *r, struct span frame, struct err_text *e)
+{
+	int result = line_send(l, r, frame, e);
+
+	return result != 0 ? result : line_finish(r, e);
+}
+
+int line_status(enum wire_status status, bool has_text, struct span text, const char *doing,
+                struct err_text *why)
+{
+	static const struct {
+		enum wire_status status;
+		int error;
+		const char *words;
+	} known[] = {
+		{ WIRE_STATUS_NOT_AUTHENTICATED, ERR_DENIED, "login or password is wrong" },
+		{ WIRE_STATUS_NOT_PERMITTED, ERR_DENIED, "it is not permitted" },
+		{ WIRE_STATUS_NOT_ENOUGH_ROOM, ERR_FULL, "there is no room, try again later" },
+		{ WIRE_STATUS_WOULD_EXCEED_QUOTA, ERR_DENIED, "the account's quota is used up" },
+		{ WIRE_STATUS_LIFETIME_TOO_SHORT, ERR_DENIED, "the lifetime is too short" },
+		{ WIRE_STATUS_NO_SUCH_MESSAGE, ERR_NOT_FOUND, "there is no such message" },
+		{ WIRE_STATUS_WITHDRAWN, ERR_NOT_FOUND,
+		  "the sender has withdrawn it, or it has expired" },
+		{ WIRE_STATUS_TOO_BIG, ERR_TOO_BIG, "it is too big" },
+		{ WIRE_STATUS_TRY_LATER, ERR_AGAIN, "try again later" },
+		{ WIRE_STATUS_SERVICE_SHUTDOWN, ERR_AGAIN,
+		  "the service is shutting down, try again" },
+		{ WIRE_STATUS_COMMAND_TIMEOUT, ERR_TIMEOUT, "the service waited too long" },
+		{ WIRE_STATUS_INTERNAL_PROBLEM, ERR_AGAIN,
+		  "the service has a problem, try again later" },
+		{ WIRE_STATUS_UNSUPPORTED, ERR_UNSUPPORTED, "the service does not support it" },
+		{ WIRE_STATUS_DIGEST_MISMATCH, ERR_PROTOCOL,
+		  "the octets that arrived were others" },
+	};
+	char said[256] = "";
+	const char *words = wire_status_name(status);
+	int error = ERR_PROTOCOL;
+	struct span view;
+
+	if (status == WIRE_STATUS_OK) {
+		return 0;
+	}
+	for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
+		if (known[i].status == status) {
+			error = known[i].error;
+			words = known[i].words;
+		}
+	}
+	if (has_text) {
+		decode_safe_text(text, said, sizeof said, &view);
+	}
+	return err_set(why, error, "%s: %s%s%s%s", doing, words, said[0] != '\0' ? " (" : "", said,
+	               said[0] != '\0' ? ")" : "");
+}
