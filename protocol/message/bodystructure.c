@@ -245,8 +245,8 @@ static bool put_addresses(struct writer_state *w, const char *name)
 			continue;
 		addrlist_begin(&it, field.value);
 		while ((rc = addrlist_next(&it, &a)) != 0 && !w->out.cut) {
-			if (rc < 0) /* a broken one is shown as it stands */
-				a = (struct addrlist_entry){ .local = a.whole };
+			if (rc < 0) /* a broken one is shown, as a name without an address */
+				a = (struct addrlist_entry){ .name = a.whole };
 			if (!any)
 				fill_octet(&w->out, '(');
 			put_address(&w->out, &a);
