@@ -104,6 +104,13 @@ static void run_events(struct loop_hook *hook)
 	}
 }
 
+/* Idle streams hold no buffer; one that a writer fills turn after turn keeps its memory. */
+static void give_back(struct stream *s)
+{
+	if (!s->want_write)
+		buf_shrink(&s->out);
+}
+
 static void run_send(struct loop_hook *hook)
 {
 	struct stream_hub *hub = (void *)((char *)hook - offsetof(struct stream_hub, send));
@@ -117,9 +124,7 @@ static void run_send(struct loop_hook *hook)
 		s->turn_octets = 0;
 		send_out(s);
 		arm(s);
-		/* A stream that a writer fills turn after turn keeps its memory. */
-		if (!s->want_write)
-			buf_shrink(&s->out);
+		give_back(s);
 	}
 }
 
@@ -239,6 +244,8 @@ static void send_out(struct stream *s)
 	struct span out;
 	ssize_t sent;
 
+	if (s->state == STREAM_OPEN && !s->send_failed)
+		s->ops->flush(s);
 	if (s->state == STREAM_CONNECTING || s->state == STREAM_CLOSED)
 		return;
 	out = buf_view(&s->out);
@@ -419,6 +426,7 @@ static void on_poll(uv_poll_t *poll, int status, int events)
 		}
 		if ((events & UV_WRITABLE) != 0)
 			send_out(s);
+		give_back(s);
 		if ((events & UV_READABLE) != 0)
 			on_input(s);
 	}
@@ -463,6 +471,7 @@ static void dispatch(struct stream *s)
 			h->writable(s->ctx);
 		if (s->freed)
 			return;
+		stream_core_dirty(s);
 	}
 	if ((due & DUE_CLOSED) != 0) {
 		h = s->handler != NULL ? s->handler : &nobody;

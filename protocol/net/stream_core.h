@@ -28,8 +28,8 @@ struct stream_link {
 struct stream_hub;
 
 struct stream_ops {
-	/* OPENING: connected just now, or octets came, or output drained. Ends in stream_core_opened
-	 * or stream_core_fail, or waits. */
+	/* OPENING: connected just now, or octets came. Ends in stream_core_opened or
+	 * stream_core_fail, or waits for more. */
 	void (*advance)(struct stream *s);
 	/* OPEN, as stream_read; a failure has been given to stream_core_fail. */
 	ssize_t (*read)(struct stream *s, void *p, size_t n);
@@ -37,6 +37,8 @@ struct stream_ops {
 	size_t (*room)(const struct stream *s, size_t wire);
 	/* Takes all N octets, which are within room. 0, or a failure given to stream_core_fail. */
 	int (*write)(struct stream *s, const void *p, size_t n);
+	/* OPEN: puts into the output buffer what `write` still kept. A failure as in `write`. */
+	void (*flush)(struct stream *s);
 	/* OPEN: the transport holds octets, or its output drained, so that `read` may give more
 	 * though the socket does not say so. */
 	bool (*pending)(const struct stream *s);

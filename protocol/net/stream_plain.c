@@ -34,6 +34,11 @@ static int plain_write(struct stream *s, const void *p, size_t n)
 	return 0;
 }
 
+static void plain_flush(struct stream *s)
+{
+	(void)s;
+}
+
 static bool plain_pending(const struct stream *s)
 {
 	(void)s;
@@ -68,6 +73,7 @@ static const struct stream_ops plain_ops = {
 	.read = plain_read,
 	.room = plain_room,
 	.write = plain_write,
+	.flush = plain_flush,
 	.pending = plain_pending,
 	.goodbye = plain_goodbye,
 	.info = plain_info,

@@ -1,0 +1,260 @@
+/* The TLS settings that many streams share: certificate, trust, and OpenSSL's switches. */
+#include <errno.h>
+#include <fcntl.h>
+#include <openssl/err.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "net/tls_core.h"
+
+#define READ_BUFFER ((size_t)32 * 1024) /* octets of one recv; held only while octets come */
+
+static const char *openssl_reason(void)
+{
+	const char *reason = ERR_reason_error_string(ERR_peek_last_error());
+
+	return reason != NULL ? reason : "no reason given";
+}
+
+/* OpenSSL's words for a missing file are hard to read. */
+static int check_readable(const char *what, const char *path, struct err_text *e)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		return err_set(e, ERR_CONFIG, "%s %s: %s", what, path, strerrordesc_np(errno));
+	close(fd);
+	return 0;
+}
+
+/* In place of a prompt at the terminal. */
+static int no_passphrase(char *out, int cap, int writing, void *ctx)
+{
+	(void)out;
+	(void)cap;
+	(void)writing;
+	*(bool *)ctx = true;
+	return -1;
+}
+
+static int load_own(SSL_CTX *ctx, const struct tls_options *options, struct err_text *e)
+{
+	bool asked = false;
+	int rc;
+
+	if (options->certificate == NULL) {
+		if (options->server)
+			return err_set(e, ERR_CONFIG, "a TLS server needs a certificate");
+		return 0;
+	}
+	if (options->key == NULL)
+		return err_set(e, ERR_CONFIG, "certificate %s has no key beside it",
+		               options->certificate);
+	rc = check_readable("certificate", options->certificate, e);
+	if (rc == 0)
+		rc = check_readable("key", options->key, e);
+	if (rc < 0)
+		return rc;
+	if (SSL_CTX_use_certificate_chain_file(ctx, options->certificate) != 1)
+		return err_set(e, ERR_CONFIG, "certificate %s: no PEM certificate chain (%s)",
+		               options->certificate, openssl_reason());
+	SSL_CTX_set_default_passwd_cb(ctx, no_passphrase);
+	SSL_CTX_set_default_passwd_cb_userdata(ctx, &asked);
+	rc = SSL_CTX_use_PrivateKey_file(ctx, options->key, SSL_FILETYPE_PEM);
+	SSL_CTX_set_default_passwd_cb_userdata(ctx, NULL);
+	if (rc != 1 && asked)
+		return err_set(e, ERR_CONFIG, "key %s is encrypted: keep it in plain, mode 0600",
+		               options->key);
+	/* Either call may be the one that finds that the two do not match. */
+	if ((rc != 1 && ERR_GET_REASON(ERR_peek_last_error()) == X509_R_KEY_VALUES_MISMATCH)
+	    || (rc == 1 && SSL_CTX_check_private_key(ctx) != 1))
+		return err_set(e, ERR_CONFIG, "key %s does not belong to certificate %s",
+		               options->key, options->certificate);
+	if (rc != 1)
+		return err_set(e, ERR_CONFIG, "key %s: no PEM private key (%s)", options->key,
+		               openssl_reason());
+	return 0;
+}
+
+static int load_trust(SSL_CTX *ctx, const struct tls_options *options, struct err_text *e)
+{
+	int rc;
+
+	if (options->ca_file == NULL) {
+		if (SSL_CTX_set_default_verify_paths(ctx) != 1)
+			return err_set(e, ERR_CONFIG, "the system's CA certificates: %s",
+			               openssl_reason());
+		return 0;
+	}
+	rc = check_readable("ca-file", options->ca_file, e);
+	if (rc < 0)
+		return rc;
+	if (SSL_CTX_load_verify_file(ctx, options->ca_file) != 1)
+		return err_set(e, ERR_CONFIG, "ca-file %s: no PEM certificate (%s)",
+		               options->ca_file, openssl_reason());
+	return 0;
+}
+
+/*
+ * Both sides check the other for the purpose of a TLS server: public CAs issue
+ * certificates with serverAuth alone, so a store that notifies has no other.
+ */
+static int set_checks(SSL_CTX *ctx)
+{
+	X509_VERIFY_PARAM *param = SSL_CTX_get0_param(ctx);
+
+	X509_VERIFY_PARAM_set_hostflags(param, TLS_HOST_FLAGS);
+	SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, NULL);
+	SSL_CTX_set_cert_verify_callback(ctx, tls_verify_peer, NULL);
+	return X509_VERIFY_PARAM_set_purpose(param, X509_PURPOSE_SSL_SERVER) == 1
+	       && X509_VERIFY_PARAM_set_trust(param, X509_TRUST_SSL_SERVER) == 1 ? 0 : ERR_NOMEM;
+}
+
+/* --- the server's part of the handshake --------------------------------------------------- */
+
+/* OpenSSL would let a client pass that does not offer any protocol. */
+static int require_alpn(SSL *ssl, int *alert, void *unused)
+{
+	const unsigned char *p;
+	size_t n;
+
+	(void)unused;
+	if (SSL_client_hello_get0_ext(ssl, TLSEXT_TYPE_application_layer_protocol_negotiation, &p,
+	                              &n) == 1)
+		return SSL_CLIENT_HELLO_SUCCESS;
+	*alert = SSL_AD_NO_APPLICATION_PROTOCOL;
+	return SSL_CLIENT_HELLO_ERROR;
+}
+
+/* Our order of preference. IN is a list of length octets and names, checked by OpenSSL. */
+static int select_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_n,
+                       const unsigned char *in, unsigned in_n, void *unused)
+{
+	const struct tls_stream *t = SSL_get_app_data(ssl);
+
+	(void)unused;
+	for (const char *const *name = t->protocols; *name != NULL; name++)
+		for (unsigned at = 0; at < in_n; at += 1U + in[at])
+			if (span_eq_str(span_of(in + at + 1, in[at]), *name)) {
+				*out = in + at + 1;
+				*out_n = in[at];
+				return SSL_TLSEXT_ERR_OK;
+			}
+	return SSL_TLSEXT_ERR_ALERT_FATAL;
+}
+
+static int set_server(SSL_CTX *ctx, bool ask_client, const struct tls_options *options,
+                      struct err_text *e)
+{
+	SSL_CTX_set_client_hello_cb(ctx, require_alpn, NULL);
+	SSL_CTX_set_alpn_select_cb(ctx, select_alpn, NULL);
+	/* Tickets hold all there is to a session, the client's certificate with its check too. */
+	SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
+	SSL_CTX_set_num_tickets(ctx, 1);
+	if (SSL_CTX_set_session_id_context(ctx, (const unsigned char *)"im2000", 6) != 1)
+		return ERR_NOMEM;
+	if (!ask_client)
+		return 0;
+	if (set_checks(ctx) < 0)
+		return ERR_NOMEM;
+	return load_trust(ctx, options, e);
+}
+
+/* --- the client's ------------------------------------------------------------------------- */
+
+/* A ticket came. 0: OpenSSL keeps its own reference to itself. */
+static int on_ticket(SSL *ssl, SSL_SESSION *session)
+{
+	struct tls_stream *t = SSL_get_app_data(ssl);
+
+	t->got_ticket = true;
+	if (t->verified)
+		tls_sessions_put(t->config->sessions, t->domain, t->protocol, session);
+	return 0;
+}
+
+static int set_client(struct tls_config *c, const struct tls_options *options, struct err_text *e)
+{
+	SSL_CTX_set_session_cache_mode(c->ctx,
+	                               SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
+	SSL_CTX_sess_set_new_cb(c->ctx, on_ticket);
+	if (set_checks(c->ctx) < 0 || tls_sessions_create(&c->sessions) < 0)
+		return ERR_NOMEM;
+	return load_trust(c->ctx, options, e);
+}
+
+/* --- making and counting ------------------------------------------------------------------ */
+
+static int set_all(struct tls_config *c, const struct tls_options *options, struct err_text *e)
+{
+	int rc;
+
+	if (SSL_CTX_set_min_proto_version(c->ctx, TLS1_3_VERSION) != 1)
+		return ERR_NOMEM;
+	/* No chain is searched for at each handshake: the certificate's file holds it. */
+	SSL_CTX_set_mode(c->ctx, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE
+	                         | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_NO_AUTO_CHAIN);
+	SSL_CTX_set_read_ahead(c->ctx, 1);
+	SSL_CTX_set_default_read_buffer_len(c->ctx, READ_BUFFER);
+	rc = load_own(c->ctx, options, e);
+	if (rc < 0)
+		return rc;
+	return options->server ? set_server(c->ctx, options->ask_client, options, e) :
+	       set_client(c, options, e);
+}
+
+int tls_config_create(const struct tls_options *options, struct tls_config **out,
+                      struct err_text *e)
+{
+	struct tls_config *c = calloc(1, sizeof *c);
+	int rc;
+
+	if (c == NULL)
+		return err_set(e, ERR_NOMEM, "out of memory");
+	atomic_init(&c->refs, 1);
+	c->ask_client = options->server && options->ask_client;
+	ERR_clear_error();
+	c->ctx = SSL_CTX_new(TLS_method());
+	if (e != NULL)
+		e->text[0] = '\0';
+	rc = c->ctx == NULL ? ERR_NOMEM : set_all(c, options, e);
+	ERR_clear_error();
+	if (rc == 0) {
+		*out = c;
+		return 0;
+	}
+	if (rc == ERR_NOMEM)
+		err_set(e, rc, "out of memory");
+	tls_config_drop(c);
+	return rc;
+}
+
+struct tls_config *tls_config_hold(struct tls_config *c)
+{
+	atomic_fetch_add_explicit(&c->refs, 1, memory_order_relaxed);
+	return c;
+}
+
+void tls_config_drop(struct tls_config *c)
+{
+	if (c == NULL || atomic_fetch_sub_explicit(&c->refs, 1, memory_order_acq_rel) != 1)
+		return;
+	SSL_CTX_free(c->ctx);
+	tls_sessions_free(c->sessions);
+	free(c);
+}
+
+uint64_t tls_config_expires_us(const struct tls_config *c)
+{
+	const X509 *own = SSL_CTX_get0_certificate(c->ctx);
+
+	return own == NULL ? 0 : tls_verify_time_us(X509_get0_notAfter(own));
+}
+
+bool tls_config_covers(const struct tls_config *c, const char *domain)
+{
+	X509 *own = SSL_CTX_get0_certificate(c->ctx);
+
+	return own != NULL && tls_verify_covers(own, domain);
+}
