@@ -15,40 +15,53 @@ struct daemon_worker;
 /* One protocol that the daemon serves, and where. */
 struct daemon_service {
 	const struct server_protocol *protocol;
-	const char *name;                    /* "msoap", for the ready line */
-	const char *const *addresses;        /* "127.0.0.1:4401", "unix:/path"; may be shared */
+	const char *name; /* "msoap", for the ready line */
+	/*
+	 * "127.0.0.1:4401", "[::1]:4401", "unix:/path". Several services may name the same
+	 * address, octet for octet: they share its port, and ALPN tells them apart. A UNIX socket
+	 * has one service.
+	 */
+	const char *const *addresses;
 	size_t n_addresses;
 };
 
 struct daemon_options {
-	const char *program;                 /* "im2000-store" */
+	const char *program; /* "im2000-store" */
 	const struct daemon_service *services;
 	size_t n_services;
-	unsigned workers;                    /* 0: number of cores */
+	unsigned workers; /* 0: number of cores */
 	struct server_limits limits;
-	unsigned max_sessions, max_per_address;
-	struct tls_options tls;              /* server side; read again on SIGHUP */
-	/* On each worker's thread, before it serves and after its last session: what the program
-	 * keeps for a worker. */
+	unsigned max_sessions, max_per_address; /* local connections are not counted */
+	struct tls_options tls; /* server side; not read when all addresses are local */
+	/*
+	 * On each worker's thread, before it serves and after its last session: what the program
+	 * keeps for a worker. An error (with E filled) ends the daemon's start. May be NULL.
+	 */
 	int (*worker_start)(void *app, struct daemon_worker *w, void **state, struct err_text *e);
 	void (*worker_stop)(void *app, void *state);
-	/* On the main thread: SIGHUP. The program reads its configuration again and may change
-	 * options.tls and options.limits through daemon_reconfigure. An error is logged; the old
-	 * stays in force. */
+	/*
+	 * On the main thread, at SIGHUP: the program reads its configuration again and calls
+	 * daemon_reconfigure. An error is logged; the old stays in force. NULL: SIGHUP is ignored.
+	 */
 	int (*reload)(void *app, struct daemon *d, struct err_text *e);
-	void *app;                           /* each protocol's open gets it by daemon_worker_app */
+	void *app; /* for these three, and daemon_worker_app */
 };
 
 /*
  * Serves until SIGTERM or SIGINT: prints the ready line to stdout once all
  * listeners are there ("ready msoap=127.0.0.1:4401 msrap=127.0.0.1:4402"; of
  * several addresses the first), then at the signal stops listening, lets each
- * session finish the command in hand (10 s at most), stops the workers. 0 or
- * an error with E filled.
+ * session finish the command in hand (10 s at most, or until a second signal),
+ * stops the workers. SIGPIPE is ignored from then on. One daemon a process, to be
+ * called on the main thread; OPTIONS and what they point to must stay. 0, or an
+ * error with E filled.
  */
 int daemon_run(const struct daemon_options *options, struct err_text *e);
 
-/* On the main thread, from reload: new TLS files and limits for the connections to come. */
+/*
+ * On the main thread, from reload: new TLS files and limits for the connections to come. 0,
+ * or an error with E filled and nothing changed.
+ */
 int daemon_reconfigure(struct daemon *d, const struct tls_options *tls,
                        const struct server_limits *limits, struct err_text *e);
 
@@ -58,14 +71,18 @@ void *daemon_worker_state(struct daemon_worker *w); /* what worker_start made */
 void *daemon_worker_app(struct daemon_worker *w);
 unsigned daemon_worker_number(const struct daemon_worker *w); /* 0 to count-1 */
 
-/* A writer's client for this loop: wakes and collects by itself, acts at the end of each turn. */
+/*
+ * A writer's client for this loop: wakes and collects by itself, acts at the end of each turn.
+ * 0, ERR_NOMEM, ERR_IO.
+ */
 int daemon_writer_attach(struct loop *l, struct writer *w, struct writer_client **out,
                          void **attachment);
-void daemon_writer_detach(void *attachment); /* waits for its jobs; frees the client */
+/* Waits for its jobs, whose done callbacks run inside; frees the client. NULL is fine. */
+void daemon_writer_detach(void *attachment);
 
 /*
- * ERR_DENIED with E saying how to run it instead when the process is root ("im2000-store does
- * not run as root: start it as an ordinary user, for example: setpriv --reuid=mail ...").
+ * 0; ERR_DENIED with E saying how to run it instead when the process is root ("im2000-store
+ * does not run as root: start it as an ordinary user, for example: setpriv --reuid=mail ...").
  */
 int daemon_refuse_root(const char *program, struct err_text *e);
 
