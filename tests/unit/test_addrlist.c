@@ -213,7 +213,8 @@ static void test_cut(void **state)
 /* Megabytes of what could be scanned again and again are scanned once or twice. */
 static void test_long(void **state)
 {
-	static const char *const patterns[] = { "(", "\"", "<", "a ", "@", ":", "a,", "<a@", "((a),", ";" };
+	static const char *const patterns[] = { "(", "\"", "<", "a ", "@", ":", "a,", "<a@", "((a),",
+	    ";" };
 	size_t n = 1 << 20;
 	char *p = malloc(n);
 

@@ -60,22 +60,27 @@ static const struct {
 } written[] = {
 	{ "", "(" DEFAULT "0 0" EXT ")" },
 	{ "Subject: x\r\n\r\none\r\ntwo\r\n", "(" DEFAULT "10 2" EXT ")" },
-	{ "Content-Type: text/html; charset=\"utf-8\"\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\nx",
+	{ "Content-Type: text/html; charset=\"utf-8\"\r\nContent-Transfer-Encoding: "
+	  "quoted-printable\r\n\r\nx",
 	  "(\"TEXT\" \"HTML\" (\"CHARSET\" \"utf-8\") NIL NIL \"QUOTED-PRINTABLE\" 1 1" EXT ")" },
 	{ "content-type: image/png\r\n\r\nx", "(\"IMAGE\" \"PNG\" NIL NIL NIL \"7BIT\" 1" EXT ")" },
 	/* the second example of RFC 3501 section 7.4.2, with bodies of our own */
 	{ "Content-Type: multipart/mixed; boundary=b\r\n\r\n"
 	  "--b\r\nContent-Type: TEXT/PLAIN; CHARSET=US-ASCII\r\n\r\nhello\r\nyou\r\n"
 	  "--b\r\nContent-Type: TEXT/PLAIN; CHARSET=US-ASCII; NAME=cc.diff\r\n"
-	  "Content-ID: <960723163407.20117h@cac.washington.edu>\r\nContent-Description: Compiler diff\r\n"
+	  "Content-ID: <960723163407.20117h@cac.washington.edu>\r\nContent-Description: Compiler "
+	  "diff\r\n"
 	  "Content-Transfer-Encoding: BASE64\r\n\r\nZm9v\r\n--b--\r\n",
-	  "((" DEFAULT "10 2" EXT ")(\"TEXT\" \"PLAIN\" (\"CHARSET\" \"US-ASCII\" \"NAME\" \"cc.diff\") "
-	  "\"<960723163407.20117h@cac.washington.edu>\" \"Compiler diff\" \"BASE64\" 4 1" EXT ") \"MIXED\" "
+	  "((" DEFAULT "10 2" EXT ")(\"TEXT\" \"PLAIN\" (\"CHARSET\" \"US-ASCII\" \"NAME\" "
+	  "\"cc.diff\") "
+	  "\"<960723163407.20117h@cac.washington.edu>\" \"Compiler diff\" \"BASE64\" 4 1" EXT ") "
+	  "\"MIXED\" "
 	  "(\"BOUNDARY\" \"b\") NIL NIL NIL)" },
 	/* extension data */
 	{ "Content-Type: application/pdf; name=\"a \\\"b\\\\.pdf\"\r\n"
 	  "Content-Disposition: attachment; filename*=utf-8''%C3%A4.pdf; size=3\r\n"
-	  "Content-Language: en, (x) de\r\nContent-Location: http://a.example/\r\n b\r\nContent-MD5: x==\r\n\r\n",
+	  "Content-Language: en, (x) de\r\nContent-Location: http://a.example/\r\n b\r\nContent-MD5: "
+	  "x==\r\n\r\n",
 	  "(\"APPLICATION\" \"PDF\" (\"NAME\" \"a \\\"b\\\\.pdf\") NIL NIL \"7BIT\" 0 NIL "
 	  "(\"ATTACHMENT\" (\"FILENAME*\" \"utf-8''%C3%A4.pdf\" \"SIZE\" \"3\")) (\"en\" \"de\") "
 	  "\"http://a.example/ b\")" },
@@ -83,7 +88,8 @@ static const struct {
 	  "(" DEFAULT "0 0 NIL (\"INLINE\" NIL) \"en\" NIL)" },
 	/* a message inside, with the envelope of RFC 3501 section 8 */
 	{ "Content-Type: message/rfc822\r\nContent-Description: fwd\r\n\r\n"
-	  "Date: Wed, 17 Jul 1996 02:23:25 -0700 (PDT)\r\nSubject: IMAP4rev1 WG mtg summary and minutes\r\n"
+	  "Date: Wed, 17 Jul 1996 02:23:25 -0700 (PDT)\r\nSubject: IMAP4rev1 WG mtg summary and "
+	  "minutes\r\n"
 	  "From: Terry Gray <gray@cac.washington.edu>\r\nTo: imap@cac.washington.edu\r\n"
 	  "cc: minutes@CNRI.Reston.VA.US, John Klensin <KLENSIN@MIT.EDU>\r\n"
 	  "Message-Id: <B27397-0100000@cac.washington.edu>\r\n\r\nhi\r\n",
@@ -99,29 +105,36 @@ static const struct {
 	{ "Content-Type: message/rfc822\r\n\r\nFrom: a@b.c (A \"B\")\r\nSender: s@b.c\r\nReply-To: \r\n"
 	  "To: G: <@x,@y:z@d.e>, q;\r\nTo: no one at all, \"q\\\"t\" <t@u.v>\r\nBcc: b@b.c\r\n"
 	  "In-Reply-To: <i@x>\r\n\r\n",
-	  "(\"MESSAGE\" \"RFC822\" NIL NIL NIL \"7BIT\" 143 (NIL NIL ((\"A \\\"B\\\"\" NIL \"a\" \"b.c\")) "
+	  "(\"MESSAGE\" \"RFC822\" NIL NIL NIL \"7BIT\" 143 (NIL NIL ((\"A \\\"B\\\"\" NIL \"a\" "
+	  "\"b.c\")) "
 	  "((NIL NIL \"s\" \"b.c\")) ((\"A \\\"B\\\"\" NIL \"a\" \"b.c\")) "
 	  "((NIL NIL \"G\" NIL)(NIL \"@x,@y\" \"z\" \"d.e\")(NIL NIL \"q\" \"\")(NIL NIL NIL NIL)"
-	  "(\"no one at all\" NIL \"\" \"\")(\"q\\\"t\" NIL \"t\" \"u.v\")) NIL ((NIL NIL \"b\" \"b.c\")) "
+	  "(\"no one at all\" NIL \"\" \"\")(\"q\\\"t\" NIL \"t\" \"u.v\")) NIL ((NIL NIL \"b\" "
+	  "\"b.c\")) "
 	  "\"<i@x>\" NIL) (" DEFAULT "0 0" EXT ") 8" EXT ")" },
 	/* nested */
 	{ "Content-Type: multipart/mixed; boundary=o\r\n\r\n--o\r\n"
 	  "Content-Type: multipart/alternative; boundary=i\r\nContent-Disposition: inline\r\n\r\n"
 	  "--i\r\n\r\na\r\n--i\r\nContent-Type: text/html\r\n\r\nb\r\n--i--\r\n\r\n--o--\r\n",
-	  "(((" DEFAULT "1 1" EXT ")(\"TEXT\" \"HTML\" NIL NIL NIL \"7BIT\" 1 1" EXT ") \"ALTERNATIVE\" "
-	  "(\"BOUNDARY\" \"i\") (\"INLINE\" NIL) NIL NIL) \"MIXED\" (\"BOUNDARY\" \"o\") NIL NIL NIL)" },
+	  "(((" DEFAULT "1 1" EXT ")(\"TEXT\" \"HTML\" NIL NIL NIL \"7BIT\" 1 1" EXT ") "
+	  "\"ALTERNATIVE\" "
+	  "(\"BOUNDARY\" \"i\") (\"INLINE\" NIL) NIL NIL) \"MIXED\" (\"BOUNDARY\" \"o\") NIL NIL "
+	  "NIL)" },
 	{ "Content-Type: multipart/digest; boundary=b\r\n\r\n--b\r\n\r\nSubject: s\r\n\r\n--b--\r\n",
-	  "((\"MESSAGE\" \"RFC822\" NIL NIL NIL \"7BIT\" 14 (NIL \"s\" NIL NIL NIL NIL NIL NIL NIL NIL) ("
+	  "((\"MESSAGE\" \"RFC822\" NIL NIL NIL \"7BIT\" 14 (NIL \"s\" NIL NIL NIL NIL NIL NIL NIL "
+	  "NIL) ("
 	  DEFAULT "0 0" EXT ") 1" EXT ") \"DIGEST\" (\"BOUNDARY\" \"b\") NIL NIL NIL)" },
 	/* what cannot be what it says */
 	{ "Content-Type: multipart/mixed\r\n\r\ntext\r\n", "(" DEFAULT "6 1" EXT ")" },
 	{ "Content-Type: message/rfc822\r\nContent-Transfer-Encoding: base64\r\n\r\nZm8=\r\n",
 	  "(\"APPLICATION\" \"OCTET-STREAM\" NIL NIL NIL \"BASE64\" 6" EXT ")" },
-	{ "Content-Type: nonsense\r\nContent-Transfer-Encoding: \"\"\r\n\r\n", "(" DEFAULT "0 0" EXT ")" },
+	{ "Content-Type: nonsense\r\nContent-Transfer-Encoding: \"\"\r\n\r\n",
+	  "(" DEFAULT "0 0" EXT ")" },
 	{ "Content-Type: message/delivery-status\r\n\r\nx",
 	  "(\"MESSAGE\" \"DELIVERY-STATUS\" NIL NIL NIL \"7BIT\" 1" EXT ")" },
 	/* octets that a quoted string cannot have */
-	{ "Content-Type: text/plain; x=\"a\rb\xff\xc3\xa4\r\n c\"\r\nContent-Description: \xe4\tz\r\n\r\n",
+	{ "Content-Type: text/plain; x=\"a\rb\xff\xc3\xa4\r\n c\"\r\nContent-Description: "
+	  "\xe4\tz\r\n\r\n",
 	  "(\"TEXT\" \"PLAIN\" (\"X\" \"a b" R "\xc3\xa4 c\") NIL \"" R "\tz\" \"7BIT\" 0 0" EXT ")" },
 };
 
@@ -175,39 +188,51 @@ static void test_long_header(void **state)
 	memcpy(message, "Content-Description: d\r\nContent-Type: text/html; x=", 50);
 	memcpy(message + size - 4, "\r\n\r\n", 4);
 	assert_int_equal(write_message(message, size, out, sizeof out, &used), 0);
-	assert_string_equal(out, "(\"TEXT\" \"PLAIN\" (\"CHARSET\" \"US-ASCII\") NIL \"d\" \"7BIT\" 0 0" EXT ")");
+	assert_string_equal(out, "(\"TEXT\" \"PLAIN\" (\"CHARSET\" \"US-ASCII\") NIL \"d\" \"7BIT\" 0 "
+	    "0" EXT ")");
 	free(message);
 }
 
 static const struct {
-	const char *text, *list; /* "section type encoding octets lines charset disposition filename;" */
+	/* LIST has for each part: section type encoding octets lines charset disposition filename; */
+	const char *text, *list;
 } read[] = {
 	{ "(\"TEXT\" \"PLAIN\" (\"CHARSET\" \"US-ASCII\") NIL NIL \"7BIT\" 3028 92)",
 	  "1 text/plain 7bit 3028 92 US-ASCII - -;" },
-	{ "((\"TEXT\" \"PLAIN\" (\"CHARSET\" \"US-ASCII\") NIL NIL \"7BIT\" 1152 23)(\"TEXT\" \"PLAIN\" "
-	  "(\"CHARSET\" \"US-ASCII\" \"NAME\" \"cc.diff\") \"<960723163407.20117h@cac.washington.edu>\" "
+	{ "((\"TEXT\" \"PLAIN\" (\"CHARSET\" \"US-ASCII\") NIL NIL \"7BIT\" 1152 23)(\"TEXT\" "
+	  "\"PLAIN\" "
+	  "(\"CHARSET\" \"US-ASCII\" \"NAME\" \"cc.diff\") "
+	  "\"<960723163407.20117h@cac.washington.edu>\" "
 	  "\"Compiler diff\" \"BASE64\" 4554 73) \"MIXED\")",
 	  "TEXT multipart/mixed - 0 0 - - -;1 text/plain 7bit 1152 23 US-ASCII - -;"
 	  "2 text/plain base64 4554 73 US-ASCII - cc.diff;" },
-	{ "(\"image\" \"png\" nil NIL NIL \"base64\" 5 NIL (\"attachment\" (\"filename\" \"a \\\"b\\\\.png\")) "
+	{ "(\"image\" \"png\" nil NIL NIL \"base64\" 5 NIL (\"attachment\" (\"filename\" \"a "
+	  "\\\"b\\\\.png\")) "
 	  "NIL NIL)", "1 image/png base64 5 0 - attachment a \"b\\.png;" },
 	{ "(\"image\" \"png\" (\"NAME\" \"n\") NIL NIL \"x\" 5 NIL (\"inline\" (\"filename*\" "
 	  "\"utf-8''%C3%A4\")))", "1 image/png x 5 0 - inline \xc3\xa4;" },
-	{ "(\"a\" \"b\" (\"name*0\" \"x\" \"NAME*1*\" \"%20y\") NIL NIL \"7bit\" 5)", "1 a/b 7bit 5 0 - - x y;" },
-	{ "(\"a\" \"b\" (\"name\" \"=?utf-8?b?w6Q=?=\") NIL NIL \"7bit\" 5)", "1 a/b 7bit 5 0 - - \xc3\xa4;" },
-	{ "(\"a\" \"b\" (\"x\\\"; name=\\\"evil\" \"y\" \"\" \"z\" \"name\" NIL) NIL NIL NIL 5 NIL NIL NIL NIL "
+	{ "(\"a\" \"b\" (\"name*0\" \"x\" \"NAME*1*\" \"%20y\") NIL NIL \"7bit\" 5)",
+	  "1 a/b 7bit 5 0 - - x y;" },
+	{ "(\"a\" \"b\" (\"name\" \"=?utf-8?b?w6Q=?=\") NIL NIL \"7bit\" 5)",
+	  "1 a/b 7bit 5 0 - - \xc3\xa4;" },
+	{ "(\"a\" \"b\" (\"x\\\"; name=\\\"evil\" \"y\" \"\" \"z\" \"name\" NIL) NIL NIL NIL 5 NIL "
+	  "NIL NIL NIL "
 	  "(\"future\" (1 2 (NIL))) 7)", "1 a/b - 5 0 - - -;" },
 	/* messages inside: sections as IMAP counts them */
 	{ "(\"message\" \"rfc822\" NIL NIL NIL \"7bit\" 9 (NIL (\"a\" ((\"b\")) NIL)) "
 	  "(\"text\" \"plain\" NIL NIL NIL \"7bit\" 4 1) 3)",
 	  "1 message/rfc822 7bit 9 3 - - -;1.1 text/plain 7bit 4 1 - - -;" },
-	{ "((\"text\" \"plain\" NIL NIL NIL \"7bit\" 4 1)(\"message\" \"rfc822\" NIL NIL NIL \"7bit\" 9 NIL "
-	  "((\"a\" \"b\" NIL NIL NIL \"c\" 1)((\"d\" \"e\" NIL NIL NIL \"f\" 2) \"related\") \"mixed\") 3) "
+	{ "((\"text\" \"plain\" NIL NIL NIL \"7bit\" 4 1)(\"message\" \"rfc822\" NIL NIL NIL \"7bit\" "
+	  "9 NIL "
+	  "((\"a\" \"b\" NIL NIL NIL \"c\" 1)((\"d\" \"e\" NIL NIL NIL \"f\" 2) \"related\") "
+	  "\"mixed\") 3) "
 	  "\"mixed\" (\"boundary\" \"x\") (\"inline\" NIL) NIL)",
-	  "TEXT multipart/mixed - 0 0 - inline -;1 text/plain 7bit 4 1 - - -;2 message/rfc822 7bit 9 3 - - -;"
+	  "TEXT multipart/mixed - 0 0 - inline -;1 text/plain 7bit 4 1 - - -;2 message/rfc822 7bit 9 "
+	  "3 - - -;"
 	  "2.TEXT multipart/mixed - 0 0 - - -;2.1 a/b c 1 0 - - -;2.2 multipart/related - 0 0 - - -;"
 	  "2.2.1 d/e f 2 0 - - -;" },
-	{ "(\"a\" \"b\" NIL NIL NIL \"c\" 18446744073709551615)", "1 a/b c 18446744073709551615 0 - - -;" },
+	{ "(\"a\" \"b\" NIL NIL NIL \"c\" 18446744073709551615)", "1 a/b c 18446744073709551615 0 - - "
+	  "-;" },
 	/* broken */
 	{ "", NULL },
 	{ "(", NULL },
@@ -236,7 +261,8 @@ static void describe(const struct bodystructure_part *parts, size_t n, char *out
 	for (size_t i = 0; i < n; i++) {
 		const struct bodystructure_part *p = &parts[i];
 
-		at += (size_t)snprintf(out + at, cap - at, "%s %s %s %llu %llu %s %s %s;", p->section, p->type,
+		at += (size_t)snprintf(out + at, cap - at, "%s %s %s %llu %llu %s %s %s;", p->section,
+		    p->type,
 		                       p->encoding[0] ? p->encoding : "-", (unsigned long long)p->octets,
 		                       (unsigned long long)p->lines, p->charset[0] ? p->charset : "-",
 		                       p->disposition[0] ? p->disposition : "-",
@@ -298,8 +324,10 @@ static void test_both_ways(void **state)
 	static const char *const pieces[] = {
 		"\r\n", "\n", "--a\r\n", "--b\r\n", "--a--\r\n", "--b--\n", "x", "\xff", "\"", "(", "\\",
 		"Content-Type: multipart/mixed; boundary=a\r\n\r\n", "Content-Type: message/rfc822\r\n\r\n",
-		"Content-Type: multipart/digest; boundary=b\n\n", "Subject: \"\\\r\n (\r\n", "From: a <b@c>, \"\r\n",
-		"Content-Type: text/x; name=\"a\\\"\r\n b\"; y*0*=''%22\r\n", "Content-Disposition: a; b=\"\\\r\n",
+		"Content-Type: multipart/digest; boundary=b\n\n", "Subject: \"\\\r\n (\r\n",
+		    "From: a <b@c>, \"\r\n",
+		"Content-Type: text/x; name=\"a\\\"\r\n b\"; y*0*=''%22\r\n",
+		    "Content-Disposition: a; b=\"\\\r\n",
 		"Content-Language: a, b, (\r\n", "To: \\\"@(\\), <\\>\n", "Content-ID: \\\r\n", "\r\n\r\n",
 	};
 	uint32_t x = 7;
@@ -351,7 +379,8 @@ static void test_parse_cut(void **state)
 	for (size_t i = 0; i < 800; i += 2)
 		memcpy(name + i, "\xc3\xa4", 2);
 	name[800] = '\0';
-	snprintf(text, sizeof text, "(\"%.90s\" \"b\" (\"NAME\" \"%s\" \"CHARSET\" \"%.90s\") NIL NIL \"%.90s\" 1)",
+	snprintf(text, sizeof text, "(\"%.90s\" \"b\" (\"NAME\" \"%s\" \"CHARSET\" \"%.90s\") NIL NIL "
+	    "\"%.90s\" 1)",
 	         name, name, name, name);
 	assert_int_equal(bodystructure_parse(span_str(text), parts, PARTS, &n), 0);
 	assert_int_equal(strlen(parts[0].filename), 254);

@@ -39,7 +39,8 @@ static const struct transfer_case transfers[] = {
 	{ DECODE_BASE64, "====", "" },
 	{ DECODE_BASE64, "+/+/", "\xfb\xff\xbf" },
 	/* RFC 2045 section 6.7 */
-	{ DECODE_QUOTED, "Now's the time =\r\nfor all folk to come=\r\n to the aid", "Now's the time for all folk to come to the aid" },
+	{ DECODE_QUOTED, "Now's the time =\r\nfor all folk to come=\r\n to the aid",
+	  "Now's the time for all folk to come to the aid" },
 	{ DECODE_QUOTED, "=41=3d=3D\r\n", "A==\r\n" },
 	{ DECODE_QUOTED, "a \t \r\nb\t\n", "a\r\nb\n" },
 	{ DECODE_QUOTED, "a =20\r\n", "a  \r\n" },
@@ -154,12 +155,14 @@ static void test_words(void **state)
 		{ "=?ISO-8859-1?Q?a?=\r\n    =?ISO-8859-1?Q?b?=", "ab" },
 		{ "=?ISO-8859-1?Q?a_b?=", "a b" },
 		{ "=?ISO-8859-1?Q?a?= =?ISO-8859-2?Q?_b?=", "a b" },
-		{ "=?ISO-8859-1?B?SWYgeW91IGNhbiByZWFkIHRoaXMgeW8=?=\r\n =?ISO-8859-2?B?dSB1bmRlcnN0YW5kIHRoZSBleGFtcGxlLg==?=",
+		{ "=?ISO-8859-1?B?SWYgeW91IGNhbiByZWFkIHRoaXMgeW8=?=\r\n"
+		  " =?ISO-8859-2?B?dSB1bmRlcnN0YW5kIHRoZSBleGFtcGxlLg==?=",
 		  "If you can read this you understand the example." },
 		{ "=?US-ASCII?Q?Keith_Moore?=", "Keith Moore" },
 		{ "=?ISO-8859-1?Q?Keld_J=F8rn_Simonsen?=", "Keld J\xc3\xb8rn Simonsen" },
 		{ "=?iso-8859-8?b?7eXs+SDv4SDp7Oj08A==?=",
-		  "\xd7\x9d\xd7\x95\xd7\x9c\xd7\xa9 \xd7\x9f\xd7\x91 \xd7\x99\xd7\x9c\xd7\x98\xd7\xa4\xd7\xa0" },
+		  "\xd7\x9d\xd7\x95\xd7\x9c\xd7\xa9 \xd7\x9f\xd7\x91 "
+		  "\xd7\x99\xd7\x9c\xd7\x98\xd7\xa4\xd7\xa0" },
 		{ "=?ISO-2022-JP?B?GyRCRnxLXBsoQg==?=", "\xe6\x97\xa5\xe6\x9c\xac" },
 		{ "=?utf-8*en?q?language?=", "language" },
 		/* a character split over two words */
@@ -181,7 +184,8 @@ static void test_words(void **state)
 		{ "a = b ?= c", "a = b ?= c" },
 		/* charsets: unknown ones stand, broken octets show */
 		{ "=?x-nonsense?q?a=FF?= b", "=?x-nonsense?q?a=FF?= b" },
-		{ "=?x-nonsense?q?a?=\r\n =?x-nonsense?q?b?= c", "=?x-nonsense?q?a?= =?x-nonsense?q?b?= c" },
+		{ "=?x-nonsense?q?a?=\r\n =?x-nonsense?q?b?= c", "=?x-nonsense?q?a?= =?x-nonsense?q?b?= "
+		  "c" },
 		{ "=?utf-8//IGNORE?q?a=FF?=", "=?utf-8//IGNORE?q?a=FF?=" },
 		{ "=?utf-8?q?a=FFb?=", "a" R "b" },
 		{ "=?us-ascii?q?a=E9?=", "a" R },
@@ -243,7 +247,8 @@ static void test_safe(void **state)
 		{ "\x9b" "31m", 4, R "31m" },           /* as a lone octet */
 		{ "\xe2\x80\xae" "cod.exe", 10, R "cod.exe" }, /* right-to-left override */
 		{ "\xe2\x81\xa6\xe2\x80\xa8", 6, R R },
-		{ "\xe2\x80\x8d\xe2\x80\x8f", 6, "\xe2\x80\x8d\xe2\x80\x8f" }, /* joiner and mark are text */
+		/* joiner and mark are text */
+		{ "\xe2\x80\x8d\xe2\x80\x8f", 6, "\xe2\x80\x8d\xe2\x80\x8f" },
 		{ "\xc0\x9b", 2, R R },                 /* overlong */
 	};
 	char out[64];
@@ -279,14 +284,16 @@ static const struct body_case bodies[] = {
 	{ DECODE_PLAIN, "", NULL, false, "one\r\ntwo\n\tthree", "one\ntwo\n\tthree" },
 	{ DECODE_PLAIN, "us-ascii", NULL, false, "na\xc3\xafve \xff", "na\xc3\xafve " R },
 	{ DECODE_PLAIN, "utf-8", NULL, false, "\xf0\x9f\x98\x80\xf0\x9f", "\xf0\x9f\x98\x80" R R },
-	{ DECODE_PLAIN, "utf-8", NULL, false, "a\x1b[0m\r\n\rb\r", "a\xe2\x90\x9b[0m\n\xe2\x90\x8d" "b\xe2\x90\x8d" },
+	{ DECODE_PLAIN, "utf-8", NULL, false, "a\x1b[0m\r\n\rb\r", "a\xe2\x90\x9b[0m\n\xe2\x90\x8d"
+	  "b\xe2\x90\x8d" },
 	{ DECODE_PLAIN, "utf-8", NULL, true, "a\x1b[0m\r\n\rb\r", "a\x1b[0m\n\rb\r" },
 	{ DECODE_PLAIN, "utf-8", NULL, false, "\r\r\n", "\xe2\x90\x8d\n" },
 	{ DECODE_QUOTED, "iso-8859-1", NULL, false, "na=EFve=\r\n!\r\n", "na\xc3\xafve!\n" },
 	{ DECODE_BASE64, "shift_jis", NULL, false, "k/qW\r\newo=", "\xe6\x97\xa5\xe6\x9c\xac\n" },
 	{ DECODE_PLAIN, "iso-2022-jp", NULL, false, "\x1b$BF|K\\\x1b(B.", "\xe6\x97\xa5\xe6\x9c\xac." },
 	{ DECODE_BASE64, "utf-16", NULL, false, "/v8A5GXlAAo=", "\xc3\xa4\xe6\x97\xa5\n" },
-	{ DECODE_PLAIN, "gb18030", NULL, false, "\x81\x30\x81\x30\xc4\xe3", R "\xe4\xbd\xa0" }, /* U+0080 */
+	/* with a U+0080 */
+	{ DECODE_PLAIN, "gb18030", NULL, false, "\x81\x30\x81\x30\xc4\xe3", R "\xe4\xbd\xa0" },
 	{ DECODE_PLAIN, "x-unknown", NULL, false, "a\xe9\x1b", "a" R "\xe2\x90\x9b" },
 	{ DECODE_PLAIN, "../../evil", NULL, false, "a\xe9", "a" R },
 	{ DECODE_PLAIN, "utf-8", "UTF-8", false, "\xc3\xa4", "\xc3\xa4" },

@@ -26,12 +26,15 @@ static void test_fields(void **state)
 		{ "\r\nFrom: body\r\n", "\r\n", "\r\n" },
 		/* all of them, in the message's order, folding and spelling kept; nothing else */
 		{ "Received: x\r\nLIST-ID: <l.example>\r\nsubject:a\r\n b\r\n\tc\r\nReferences: <r@x>\r\n"
-		  "In-Reply-To: <i@x>\r\nMessage-ID: <m@x>\r\nDKIM-Signature: y\r\nDate:  now\r\nCc: c@x\r\n"
-		  "To: t@x\r\nReply-To: r@x\r\nSender: s@x\r\nFrom: f@x\r\nContent-Type: text/plain;\r\n x=y\r\n"
+		  "In-Reply-To: <i@x>\r\nMessage-ID: <m@x>\r\nDKIM-Signature: y\r\nDate:  now\r\n"
+		  "Cc: c@x\r\n"
+		  "To: t@x\r\nReply-To: r@x\r\nSender: s@x\r\nFrom: f@x\r\nContent-Type: text/plain;\r\n"
+		  " x=y\r\n"
 		  "Bcc: secret@x\r\nContent-Transfer-Encoding: 8bit\r\n\r\nFrom: body\r\n",
 		  "LIST-ID: <l.example>\r\nsubject:a\r\n b\r\n\tc\r\nReferences: <r@x>\r\n"
 		  "In-Reply-To: <i@x>\r\nMessage-ID: <m@x>\r\nDate:  now\r\nCc: c@x\r\n"
-		  "To: t@x\r\nReply-To: r@x\r\nSender: s@x\r\nFrom: f@x\r\nContent-Type: text/plain;\r\n x=y\r\n"
+		  "To: t@x\r\nReply-To: r@x\r\nSender: s@x\r\nFrom: f@x\r\nContent-Type: text/plain;\r\n"
+		  " x=y\r\n"
 		  "\r\n",
 		  "subject:a\r\n b\r\n\tc\r\nDate:  now\r\nFrom: f@x\r\n\r\n" },
 		/* bare LF stays; a line that does not end gets an end; no field is no field */
@@ -72,7 +75,8 @@ static void check_chosen(const struct sized *fields, size_t n, const char *want)
 	for (size_t i = 0; i < n; i++) {
 		int pad = (int)(fields[i].size - strlen(fields[i].name) - 4);
 
-		at += (size_t)snprintf(header + at, sizeof header - at, "%s: %0*d\r\n", fields[i].name, pad, 0);
+		at += (size_t)snprintf(header + at, sizeof header - at, "%s: %0*d\r\n", fields[i].name,
+		    pad, 0);
 	}
 	size = excerpt_make(span_of(header, at), out);
 	assert_true(size <= EXCERPT_MAX);
@@ -91,6 +95,25 @@ static void check_chosen(const struct sized *fields, size_t n, const char *want)
 	assert_string_equal(got, want);
 }
 
+#define REFS(n) { 'R', "References", (n) }
+#define FROM(n) { 'f', "From", (n) }
+#define TO(n) { 'T', "To", (n) }
+#define CC(n) { 'C', "Cc", (n) }
+#define SUBJECT(n) { 's', "Subject", (n) }
+#define LIST(n) { 'l', "List-Id", (n) }
+#define DATE(n) { 'd', "Date", (n) }
+#define TYPE(n) { 'c', "Content-Type", (n) }
+#define REPLY(n) { 'i', "In-Reply-To", (n) }
+#define ID(n) { 'm', "Message-ID", (n) }
+#define BACK(n) { 'r', "Reply-To", (n) }
+#define SENDER(n) { 'e', "Sender", (n) }
+#define TO_1(n) { '1', "To", (n) }
+#define TO_2(n) { '2', "To", (n) }
+#define TO_3(n) { '3', "To", (n) }
+#define SUBJECT_1(n) { '1', "Subject", (n) }
+#define SUBJECT_2(n) { '2', "Subject", (n) }
+#define SUBJECT_3(n) { '3', "Subject", (n) }
+
 static void test_limit(void **state)
 {
 	enum { MAX = EXCERPT_MAX - 2 }; /* for fields */
@@ -99,29 +122,27 @@ static void test_limit(void **state)
 		const char *want;
 	} cases[] = {
 		/* to the octet */
-		{ { { 'R', "References", 100 }, { 'f', "From", MAX - 100 } }, "Rf" },
-		{ { { 'R', "References", 100 }, { 'f', "From", MAX - 99 } }, "f" },
+		{ { REFS(100), FROM(MAX - 100) }, "Rf" },
+		{ { REFS(100), FROM(MAX - 99) }, "f" },
 		/* References goes first, then Cc, then To, wherever they stand */
-		{ { { 'T', "To", 300 }, { 'R', "References", 300 }, { 'C', "Cc", 300 }, { 'f', "From", 400 } }, "TCf" },
-		{ { { 'T', "To", 300 }, { 'R', "References", 50 }, { 'C', "Cc", 600 }, { 'f', "From", 400 } }, "Tf" },
-		{ { { 'T', "To", 900 }, { 'R', "References", 50 }, { 'C', "Cc", 50 }, { 'f', "From", 400 } }, "f" },
-		{ { { 'T', "To", 300 }, { 'R', "References", 2000 }, { 'C', "Cc", 300 }, { 'f', "From", 400 } }, "TCf" },
+		{ { TO(300), REFS(300), CC(300), FROM(400) }, "TCf" },
+		{ { TO(300), REFS(50), CC(600), FROM(400) }, "Tf" },
+		{ { TO(900), REFS(50), CC(50), FROM(400) }, "f" },
+		{ { TO(300), REFS(2000), CC(300), FROM(400) }, "TCf" },
 		/* none of the others goes for these */
-		{ { { 'T', "To", 100 }, { 'C', "Cc", 100 }, { 'R', "References", 100 }, { 's', "Subject", 600 },
-		    { 'l', "List-Id", 500 }, { 'f', "From", 60 } }, "Tslf" },
-		{ { { 'T', "To", 130 }, { 'C', "Cc", 10 }, { 'R', "References", 20 }, { 's', "Subject", 600 },
-		    { 'l', "List-Id", 500 }, { 'f', "From", 60 } }, "slf" },
+		{ { TO(100), CC(100), REFS(100), SUBJECT(600), LIST(500), FROM(60) }, "Tslf" },
+		{ { TO(130), CC(10), REFS(20), SUBJECT(600), LIST(500), FROM(60) }, "slf" },
 		/* a giant leaves only itself out */
-		{ { { 'f', "From", 60 }, { 's', "Subject", 5000 }, { 'd', "Date", 40 }, { 'T', "To", 50 } }, "fdT" },
-		{ { { 'f', "From", 5000 }, { 's', "Subject", 50 }, { 'd', "Date", 40 } }, "sd" },
+		{ { FROM(60), SUBJECT(5000), DATE(40), TO(50) }, "fdT" },
+		{ { FROM(5000), SUBJECT(50), DATE(40) }, "sd" },
 		/* by rank among the nine: List-Id before Content-Type before In-Reply-To ... */
-		{ { { 'l', "List-Id", 500 }, { 'c', "Content-Type", 500 }, { 'i', "In-Reply-To", 500 } }, "ci" },
-		{ { { 'm', "Message-ID", 500 }, { 'd', "Date", 500 }, { 's', "Subject", 500 } }, "ds" },
-		{ { { 'r', "Reply-To", 500 }, { 'e', "Sender", 500 }, { 'f', "From", 500 } }, "ef" },
-		{ { { 's', "Subject", 700 }, { 'r', "Reply-To", 700 } }, "r" },
+		{ { LIST(500), TYPE(500), REPLY(500) }, "ci" },
+		{ { ID(500), DATE(500), SUBJECT(500) }, "ds" },
+		{ { BACK(500), SENDER(500), FROM(500) }, "ef" },
+		{ { SUBJECT(700), BACK(700) }, "r" },
 		/* of equals the first; a To that is out takes the ones behind it along */
-		{ { { '1', "To", 800 }, { '2', "To", 800 }, { '3', "To", 60 }, { 'C', "Cc", 20 } }, "1" },
-		{ { { '1', "Subject", 800 }, { '2', "Subject", 800 }, { '3', "Subject", 60 } }, "13" },
+		{ { TO_1(800), TO_2(800), TO_3(60), CC(20) }, "1" },
+		{ { SUBJECT_1(800), SUBJECT_2(800), SUBJECT_3(60) }, "13" },
 	};
 
 	(void)state;

@@ -31,7 +31,8 @@ static const struct mime_case cases[] = {
 	{ "no line end at the end", "A: b\r\n\r\none\r\ntwo", "L 0-8-16 2 -", 0 },
 	{ "bare LF", "A: b\n\none\ntwo\n", "L 0-6-14 2 -", 0 },
 	{ "two parts",
-	  MULTI("b") "preamble\r\n--b\r\n\r\none\r\n--b\r\nX: y\r\n\r\ntwo\r\n\r\n--b--\r\nepilogue\r\n",
+	  MULTI("b") "preamble\r\n--b\r\n\r\none\r\n--b\r\nX: y\r\n\r\ntwo\r\n\r\n--b--\r\n"
+	  "epilogue\r\n",
 	  "M 0-45-104 11 -; L 60-62-65 1 0; L 72-80-85 1 0", 0 },
 	{ "two parts, bare LF",
 	  "Content-Type: multipart/mixed; boundary=b\n\n--b\n\none\n--b\nX: y\n\ntwo\n\n--b--\n",
@@ -42,12 +43,15 @@ static const struct mime_case cases[] = {
 	  "M 0-45-63 3 -; L 50-56-56 0 0", 0 },
 	{ "no last boundary", MULTI("b") "--b\r\n\r\none\r\n", "M 0-45-57 3 -; L 50-52-57 1 0", 0 },
 	{ "no boundary at all", MULTI("b") "text\r\n", "L 0-45-51 1 -", 0 },
-	{ "no boundary parameter", "Content-Type: multipart/mixed\r\n\r\n--\r\n--x\r\n", "L 0-33-42 2 -",
+	{ "no boundary parameter", "Content-Type: multipart/mixed\r\n\r\n--\r\n--x\r\n",
+	  "L 0-33-42 2 -",
 	  0 },
 	{ "an empty boundary", MULTI("\"\"") "--\r\n--\r\n", "L 0-46-54 2 -", 0 },
-	{ "padding and text behind the boundary", MULTI("b") "--b \t\r\n\r\none\r\n--bcd\r\n\r\ntwo\r\n--b-- \r\n",
+	{ "padding and text behind the boundary", MULTI("b") "--b \t\r\n\r\none\r\n--bcd\r\n\r\n"
+	  "two\r\n--b-- \r\n",
 	  "M 0-45-81 7 -; L 52-54-57 1 0; L 66-68-71 1 0", 0 },
-	{ "a quoted boundary with blanks at its end", MULTI("\"a b  \"") "--a b\r\n\r\none\r\n--a b--\r\n",
+	{ "a quoted boundary with blanks at its end", MULTI("\"a b  \"") "--a b\r\n\r\none\r\n"
+	  "--a b--\r\n",
 	  "M 0-51-74 4 -; L 58-60-63 1 0", 0 },
 	{ "no boundary after the last", MULTI("b") "--b\r\n\r\none\r\n--b--\r\n--b\r\n\r\ntwo\r\n",
 	  "M 0-45-76 7 -; L 50-52-55 1 0", 0 },
@@ -55,7 +59,8 @@ static const struct mime_case cases[] = {
 	{ "nested",
 	  MULTI("o") "--o\r\n" MULTI("i") "--i\r\n\r\none\r\n--i--\r\n\r\n--o\r\n\r\ntwo\r\n--o--\r\n",
 	  "M 0-45-135 12 -; M 50-95-114 4 0; L 100-102-105 1 1; L 121-123-126 1 0", 0 },
-	{ "nested, the inner one never ends", MULTI("o") "--o\r\n" MULTI("i") "--i\r\n\r\none\r\n--o--\r\n",
+	{ "nested, the inner one never ends", MULTI("o") "--o\r\n" MULTI("i") "--i\r\n\r\none\r\n"
+	  "--o--\r\n",
 	  "M 0-45-114 7 -; M 50-95-105 3 0; L 100-102-105 1 1", 0 },
 	{ "the longer of two boundaries",
 	  MULTI("ab") "--ab\r\n" MULTI("a") "--a\r\n\r\none\r\n--ab\r\n\r\ntwo\r\n--ab--\r\n",
@@ -63,7 +68,8 @@ static const struct mime_case cases[] = {
 	{ "a message",
 	  "Content-Type: message/rfc822\r\n\r\nA: b\r\n\r\none\r\ntwo\r\n",
 	  "E 0-32-50 4 -; L 32-40-50 2 0", 0 },
-	{ "a message of nothing", "Content-Type: message/rfc822\r\n", "E 0-30-30 0 -; L 30-30-30 0 0", 0 },
+	{ "a message of nothing", "Content-Type: message/rfc822\r\n", "E 0-30-30 0 -; L 30-30-30 0 "
+	  "0", 0 },
 	{ "a message in a part, cut by a boundary",
 	  MULTI("b") "--b\r\nContent-Type: message/rfc822\r\n\r\nA: b\r\n--b--\r\n",
 	  "M 0-45-95 5 -; E 50-82-88 1 0; L 82-88-88 0 1", 0 },
@@ -75,7 +81,8 @@ static const struct mime_case cases[] = {
 	  "--b\r\n\r\nA: b\r\n\r\none\r\n--b\r\nContent-Type: text/plain\r\n\r\ntwo\r\n--b--\r\n",
 	  "M 0-46-111 10 -; E 51-53-64 3 0 D; L 53-61-64 1 1; L 71-99-102 1 0 D", 0 },
 	{ "folded, commented, upper case",
-	  "CONTENT-TYPE : (c) MULTIPART (c) / MIXED (c) ;\r\n\tX=y;\r\n BOUNDARY (c) = \"\\b\" (c)\r\n\r\n"
+	  "CONTENT-TYPE : (c) MULTIPART (c) / MIXED (c) ;\r\n\tX=y;\r\n BOUNDARY (c) = \"\\b\" "
+	  "(c)\r\n\r\n"
 	  "--b\r\n\r\n--b--\r\n",
 	  "M 0-83-97 3 -; L 88-90-90 0 0", 0 },
 	{ "a table of one part", MULTI("b") "--b\r\n\r\none\r\n--b--\r\n", "L 0-45-64 4 - OC", 1 },
@@ -244,7 +251,8 @@ static void test_deep(void **state)
 	for (int i = 0; i < 1000; i++) {
 		char line[128];
 
-		snprintf(line, sizeof line, "Content-Type: multipart/mixed; boundary=b%dx\r\n\r\n--b%dx\r\n",
+		snprintf(line, sizeof line, "Content-Type: multipart/mixed; boundary=b%dx\r\n\r\n"
+		    "--b%dx\r\n",
 		         i, i);
 		add(&t, line);
 	}
@@ -284,7 +292,8 @@ static void test_hostile_size(void **state)
 	(void)state;
 	memset(boundary, 'x', sizeof boundary);
 	for (int i = 0; i < MIME_DEPTH - 1; i++) {
-		snprintf(line, sizeof line, "Content-Type: multipart/mixed; boundary=%.150s%c\r\n\r\n--%.150s%c\r\n",
+		snprintf(line, sizeof line, "Content-Type: multipart/mixed; boundary=%.150s%c\r\n\r\n"
+		    "--%.150s%c\r\n",
 		         boundary, '0' + i, boundary, '0' + i);
 		add(&t, line);
 	}
@@ -313,7 +322,8 @@ static void test_boundary_length(void **state)
 	for (int n = 69; n <= MIME_BOUNDARY_MAX + 1; n++) {
 		char message[1024];
 		struct mime_part parts[PARTS];
-		int size = snprintf(message, sizeof message, MULTI("%0*d") "--%0*d\r\n\r\n--%0*d--\r\n", n, 7,
+		int size = snprintf(message, sizeof message, MULTI("%0*d") "--%0*d\r\n\r\n--%0*d--\r\n",
+		    n, 7,
 		                    n, 7, n, 7);
 
 		assert_int_equal(parse(message, (size_t)size, 7, parts, PARTS),
@@ -326,7 +336,8 @@ static void test_random(void **state)
 {
 	static const char *const pieces[] = {
 		"\r\n", "\n", "\r", "--", "--a", "--b", "--ab", "--a--", "--b--", " ", "x", ":", "\xff", "",
-		"Content-Type: multipart/mixed; boundary=a\r\n", "Content-Type: multipart/digest; boundary=b\n",
+		"Content-Type: multipart/mixed; boundary=a\r\n", "Content-Type: multipart/digest; "
+		    "boundary=b\n",
 		"Content-Type: message/rfc822\r\n", "Content-Type: multipart/x; boundary=ab\r\n\r\n",
 		"Content-Transfer-Encoding: base64\r\n", "\r\n\r\n", "A: b\r\n",
 	};
@@ -362,7 +373,8 @@ static const char sections_message[] =
     "Subject: whole\r\nContent-Type: multipart/mixed; boundary=m\r\n\r\n"
     "--m\r\nContent-Type: text/plain\r\n\r\n1\r\n"
     "--m\r\nContent-Type: application/octet-stream\r\n\r\n2\r\n"
-    "--m\r\nContent-Type: message/rfc822\r\n\r\nSubject: 3\r\nContent-Type: multipart/mixed; boundary=i\r\n\r\n"
+    "--m\r\nContent-Type: message/rfc822\r\n\r\nSubject: 3\r\nContent-Type: multipart/mixed; "
+    "boundary=i\r\n\r\n"
     "--i\r\n\r\n3.1\r\n--i\r\n\r\n3.2\r\n--i--\r\n"
     "\r\n--m\r\nContent-Type: multipart/mixed; boundary=x\r\n\r\n"
     "--x\r\nContent-Type: image/gif\r\n\r\n4.1\r\n"

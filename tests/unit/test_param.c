@@ -135,7 +135,8 @@ static void test_cut(void **state)
 /* Time is linear: a megabyte of anything. */
 static void test_long(void **state)
 {
-	static const char *const patterns[] = { ";", "x", "=", "\"", "(", ";x", ";x=", ";y=\"", ";x*0=a",
+	static const char *const patterns[] = { ";", "x", "=", "\"", "(", ";x", ";x=", ";y=\"",
+	    ";x*0=a",
 		                                ";x*1*=b", "()" };
 	size_t n = 1 << 20;
 	char *p = malloc(n);
