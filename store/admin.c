@@ -1,0 +1,221 @@
+/* Opening what a command works on; backup, check, stats. */
+#include "store/admin.h"
+
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "session/program.h"
+#include "store/admin_words.h"
+#include "store/ids.h"
+
+const char *admin_config_path(const char *path)
+{
+	const char *named = getenv("IM2000_STORE_CONFIG");
+
+	if (path != NULL)
+		return path;
+	return named != NULL && named[0] != '\0' ? named : "store.conf";
+}
+
+int admin_open(const char *config_path, struct admin_place *out, struct err_text *e)
+{
+	const struct db_options options = { .create = false };
+	int rc = config_read(admin_config_path(config_path), &out->config, e);
+
+	if (rc != 0)
+		return rc;
+	rc = db_open(out->config.data, &options, &out->db, e);
+	if (rc != 0)
+		config_release(&out->config);
+	return rc;
+}
+
+void admin_close(struct admin_place *p)
+{
+	db_close(p->db);
+	config_release(&p->config);
+}
+
+/* --- command lines ----------------------------------------------------------------------- */
+
+enum { OPT_PASSWORD_FILE = 256, OPT_TOKEN, OPT_JSON, OPT_SENDER, OPT_QUOTA };
+
+static const struct {
+	struct option option;
+	unsigned bit;
+} known[] = {
+	{ { "password-file", required_argument, NULL, OPT_PASSWORD_FILE }, ADMIN_TAKES_SECRET },
+	{ { "token", no_argument, NULL, OPT_TOKEN }, ADMIN_TAKES_SECRET },
+	{ { "json", no_argument, NULL, OPT_JSON }, ADMIN_TAKES_JSON },
+	{ { "sender", required_argument, NULL, OPT_SENDER }, ADMIN_TAKES_SENDER },
+	{ { "quota", required_argument, NULL, OPT_QUOTA }, ADMIN_TAKES_QUOTA },
+};
+#define KNOWN (sizeof known / sizeof known[0])
+
+static int take(struct admin_words *w, int c)
+{
+	switch (c) {
+	case 'c':
+		w->config = optarg;
+		return 0;
+	case OPT_PASSWORD_FILE:
+		w->password_file = optarg;
+		return 0;
+	case OPT_TOKEN:
+		w->token = true;
+		return 0;
+	case OPT_JSON:
+		w->json = true;
+		return 0;
+	case OPT_SENDER:
+		if (w->n_senders == ADMIN_SENDERS_MAX)
+			return ERR_TOO_BIG;
+		w->sender[w->n_senders++] = optarg;
+		return 0;
+	case OPT_QUOTA:
+		w->quota = optarg;
+		return 0;
+	default:
+		return ERR_MALFORMED;
+	}
+}
+
+int admin_words_read(const char *command, unsigned takes, int argc, char **argv,
+                     struct admin_words *out)
+{
+	struct option options[KNOWN + 1] = { { NULL, 0, NULL, 0 } };
+	size_t n = 0;
+	int c;
+
+	for (size_t i = 0; i < KNOWN; i++)
+		if ((takes & known[i].bit) != 0)
+			options[n++] = known[i].option;
+	memset(out, 0, sizeof *out);
+	optind = 1;
+	while ((c = getopt_long(argc, argv, ":c:", options, NULL)) != -1) {
+		int rc = c == ':' ? ERR_CLOSED : take(out, c);
+
+		if (rc == ERR_TOO_BIG)
+			return program_usage(ADMIN_PROGRAM, "%s: more than %d senders", command,
+			                     ADMIN_SENDERS_MAX);
+		if (rc != 0)
+			return program_usage(ADMIN_PROGRAM, "%s: option %s %s", command,
+			                     argv[optind - 1],
+			                     c == ':' ? "needs a value" : "is not known here");
+	}
+	if (out->token && out->password_file != NULL)
+		return program_usage(ADMIN_PROGRAM,
+		                     "%s: --token and --password-file exclude each other", command);
+	out->rest = argv + optind;
+	out->n_rest = argc - optind;
+	return 0;
+}
+
+/* --- backup, check, stats ------------------------------------------------------------------ */
+
+static int with_place(unsigned takes, int n_rest, const char *wants, int argc, char **argv,
+                      int (*run)(struct admin_place *p, const struct admin_words *w,
+                                 struct err_text *e))
+{
+	struct err_text e = { "" };
+	struct admin_words w;
+	struct admin_place p;
+	int rc = admin_words_read(argv[0], takes, argc, argv, &w);
+
+	if (rc != 0)
+		return rc;
+	if (w.n_rest != n_rest)
+		return program_usage(ADMIN_PROGRAM, "%s wants %s", argv[0], wants);
+	rc = admin_open(w.config, &p, &e);
+	if (rc == 0) {
+		rc = run(&p, &w, &e);
+		admin_close(&p);
+	}
+	return rc == 0 ? program_finish(ADMIN_PROGRAM) : program_fail(ADMIN_PROGRAM, rc, &e);
+}
+
+static int run_backup(struct admin_place *p, const struct admin_words *w, struct err_text *e)
+{
+	const char *dir = w->rest[0];
+	int rc = program_make_dir(dir, e);
+
+	if (rc == 0)
+		rc = db_backup(p->db, dir, e);
+	/* After the snapshot, so that the keys of all its messages are among them. */
+	if (rc == 0)
+		rc = ids_backup(p->config.data, dir, e);
+	return rc;
+}
+
+static void print_line(void *ctx, const char *line)
+{
+	(void)ctx;
+	printf("%s\n", line);
+}
+
+static int run_check(struct admin_place *p, const struct admin_words *w, struct err_text *e)
+{
+	int found = db_check(p->db, print_line, NULL);
+
+	(void)w;
+	if (found < 0)
+		return err_set(e, found, "check %s: %s", p->config.data, err_phrase(found));
+	if (found > 0)
+		return err_set(e, ERR_MALFORMED,
+		               "check: %d thing%s not add up: restore a backup", found,
+		               found == 1 ? " does" : "s do");
+	fprintf(stderr, ADMIN_PROGRAM ": all tables add up\n");
+	return 0;
+}
+
+static int run_stats(struct admin_place *p, const struct admin_words *w, struct err_text *e)
+{
+	struct db_stats s;
+	int rc = db_stats(p->db, &s);
+	const struct {
+		const char *name;
+		uint64_t value;
+	} rows[] = {
+		{ "accounts", s.accounts },
+		{ "messages", s.messages },
+		{ "deliveries", s.deliveries },
+		{ "blobs", s.blobs },
+		{ "blocks", s.blocks },
+		{ "jobs", s.jobs },
+		{ "changes", s.changes },
+		{ "stored-octets", s.octets_stored },
+		{ "file-octets", s.kv.file_octets },
+		{ "free-octets", s.kv.free_octets },
+		{ "readers", s.kv.readers },
+	};
+
+	if (rc != 0)
+		return err_set(e, rc, "read the counts of %s: %s", p->config.data, err_phrase(rc));
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		if (w->json)
+			printf("%s\"%s\":%llu", i == 0 ? "{" : ",", rows[i].name,
+			       (unsigned long long)rows[i].value);
+		else
+			printf("%-14s %llu\n", rows[i].name, (unsigned long long)rows[i].value);
+	}
+	if (w->json)
+		printf("}\n");
+	return 0;
+}
+
+int admin_backup(int argc, char **argv)
+{
+	return with_place(0, 1, "one directory", argc, argv, run_backup);
+}
+
+int admin_check(int argc, char **argv)
+{
+	return with_place(0, 0, "no argument", argc, argv, run_check);
+}
+
+int admin_stats(int argc, char **argv)
+{
+	return with_place(ADMIN_TAKES_JSON, 0, "no argument", argc, argv, run_stats);
+}

@@ -1,0 +1,302 @@
+/* im2000-store account: who may submit. */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/name.h"
+#include "base/text.h"
+#include "session/program.h"
+#include "store/admin.h"
+#include "store/admin_words.h"
+
+/* --- what is said on the command line ------------------------------------------------------ */
+
+static int check_name(const char *name, struct err_text *e)
+{
+	struct span s = span_str(name);
+
+	if (s.n == 0 || s.n > DB_ACCOUNT_NAME_MAX)
+		return err_set(e, ERR_MALFORMED, "an account's name has 1 to %d octets",
+		               DB_ACCOUNT_NAME_MAX);
+	if (!text_is_utf8(s))
+		return err_set(e, ERR_MALFORMED, "the account's name is not UTF-8 text");
+	for (size_t i = 0; i < s.n; i++)
+		if (s.p[i] < 0x20 || s.p[i] == 0x7f)
+			return err_set(e, ERR_MALFORMED, "the account's name has a control character");
+	return 0;
+}
+
+static int check_served(const struct config *c, const char *sender, const char *domain,
+                        struct err_text *e)
+{
+	if (config_serves(c, domain))
+		return 0;
+	return err_set(e, ERR_CONFIG,
+	               "sender %.254s: domain %s is not this store's (add \"domain = %s\" to the "
+	               "configuration)",
+	               sender, domain, domain);
+}
+
+/* Appends one --sender, a mailbox or "@domain", in canonical form with its NUL. */
+static int add_sender(const struct config *c, const char *text, struct buf *out,
+                      struct err_text *e)
+{
+	struct mailbox mailbox;
+	int rc;
+
+	if (text[0] == '@') {
+		mailbox.text[0] = '@';
+		mailbox.local_n = 0;
+		rc = name_parse_domain(span_str(text + 1), mailbox.text + 1);
+	} else {
+		rc = name_parse_mailbox(span_str(text), &mailbox);
+	}
+	if (rc != 0)
+		return err_set(e, ERR_MALFORMED,
+		               "\"%.300s\" is no sender (as in alice@a.example, or @a.example for "
+		               "all of a domain)",
+		               text);
+	rc = check_served(c, text, mailbox_domain(&mailbox), e);
+	return rc != 0 ? rc : buf_add(out, mailbox.text, strlen(mailbox.text) + 1);
+}
+
+static int read_senders(const struct config *c, const struct admin_words *w, struct buf *out,
+                        struct err_text *e)
+{
+	int rc = 0;
+
+	for (size_t i = 0; rc == 0 && i < w->n_senders; i++)
+		rc = add_sender(c, w->sender[i], out, e);
+	return rc;
+}
+
+/* --- changes ------------------------------------------------------------------------------- */
+
+/* Ends T by RC: commits or aborts. */
+static int finish(struct kv_txn *t, int rc, const char *doing, struct err_text *e)
+{
+	if (rc == 0)
+		rc = kv_write_commit(t);
+	else
+		kv_write_abort(t);
+	if (rc != 0 && e->text[0] == '\0')
+		err_set(e, rc, "%s: %s", doing, err_phrase(rc));
+	return rc;
+}
+
+static int begin(struct admin_place *p, struct kv_txn **t, const char *doing,
+                 struct err_text *e)
+{
+	int rc = kv_write_begin(db_kv(p->db), t);
+
+	return rc == 0 ? 0 : err_set(e, rc, "%s: %s", doing, err_phrase(rc));
+}
+
+/* Whether account NAME is there, before a secret is asked for or printed. */
+static int expect(struct admin_place *p, const char *name, bool there, struct err_text *e)
+{
+	struct kv_txn *t = db_read_begin(p->db);
+	struct db_account a;
+	int rc = t != NULL ? db_account_find(p->db, t, span_str(name), &a) : ERR_NOMEM;
+
+	db_read_end(t);
+	if (rc == 0 && !there)
+		return err_set(e, ERR_EXISTS, "account %s is there already", name);
+	if (rc == ERR_NOT_FOUND && there)
+		return err_set(e, rc, "there is no account %s", name);
+	if (rc != 0 && rc != ERR_NOT_FOUND)
+		return err_set(e, rc, "look up account %s: %s", name, err_phrase(rc));
+	return 0;
+}
+
+static int put_new(struct admin_place *p, struct db_account *a, const char *name,
+                   struct err_text *e)
+{
+	struct kv_txn *t;
+	int rc = begin(p, &t, "add the account", e);
+
+	if (rc != 0)
+		return rc;
+	rc = db_account_put(p->db, t, a);
+	if (rc == ERR_EXISTS)
+		err_set(e, rc, "account %s is there already", name);
+	return finish(t, rc, "add the account", e);
+}
+
+static int account_add(struct admin_place *p, const struct admin_words *w, struct err_text *e)
+{
+	struct db_account a = { .name = span_str(w->rest[0]), .created_us = clock_now_us() };
+	struct buf senders;
+	int rc = check_name(w->rest[0], e);
+
+	if (rc != 0)
+		return rc;
+	if (w->quota != NULL && text_parse_size(w->quota, &a.quota_octets) != 0)
+		return err_set(e, ERR_MALFORMED, "quota: \"%.60s\" is no size (as in 10G)",
+		               w->quota);
+	buf_init(&senders, DB_ACCOUNT_SENDERS_MAX);
+	rc = read_senders(&p->config, w, &senders, e);
+	if (rc == 0)
+		rc = expect(p, w->rest[0], false, e);
+	if (rc == 0)
+		rc = program_secret(w->password_file, w->token, &a.hash, e);
+	a.senders = buf_view(&senders);
+	if (rc == 0)
+		rc = put_new(p, &a, w->rest[0], e);
+	buf_free(&senders);
+	return rc;
+}
+
+static int account_remove(struct admin_place *p, const struct admin_words *w,
+                          struct err_text *e)
+{
+	struct kv_txn *t;
+	int rc = expect(p, w->rest[0], true, e);
+
+	if (rc == 0)
+		rc = begin(p, &t, "remove the account", e);
+	if (rc != 0)
+		return rc;
+	return finish(t, db_account_remove(p->db, t, span_str(w->rest[0])), "remove the account",
+	              e);
+}
+
+static int account_password(struct admin_place *p, const struct admin_words *w,
+                            struct err_text *e)
+{
+	struct password_hash hash;
+	struct db_account a;
+	struct kv_txn *t;
+	int rc = expect(p, w->rest[0], true, e);
+
+	if (rc == 0)
+		rc = program_secret(w->password_file, w->token, &hash, e);
+	if (rc == 0)
+		rc = begin(p, &t, "change the password", e);
+	if (rc != 0)
+		return rc;
+	rc = db_account_find(p->db, t, span_str(w->rest[0]), &a);
+	if (rc == 0) {
+		a.hash = hash;
+		rc = db_account_put(p->db, t, &a);
+	}
+	return finish(t, rc, "change the password", e);
+}
+
+/* --- list ---------------------------------------------------------------------------------- */
+
+/* The next sender of the list in REST, without its NUL. */
+static bool next_sender(struct span *rest, struct span *out)
+{
+	const uint8_t *end;
+
+	if (rest->n == 0)
+		return false;
+	end = memchr(rest->p, '\0', rest->n);
+	*out = span_of(rest->p, end != NULL ? (size_t)(end - rest->p) : rest->n);
+	*rest = span_after(*rest, out->n + 1);
+	return true;
+}
+
+static int print_json(const struct db_account *a, const char *created)
+{
+	struct span rest = a->senders, sender;
+	const char *line;
+	struct buf out;
+	int rc;
+
+	buf_init(&out, 0);
+	rc = buf_add_str(&out, "{\"account\":");
+	if (rc == 0)
+		rc = text_json(&out, a->name);
+	if (rc == 0)
+		rc = buf_add_str(&out, ",\"senders\":[");
+	for (bool first = true; rc == 0 && next_sender(&rest, &sender); first = false) {
+		rc = first ? 0 : buf_add_str(&out, ",");
+		if (rc == 0)
+			rc = text_json(&out, sender);
+	}
+	if (rc == 0)
+		rc = buf_addf(&out, "],\"used\":%llu,\"quota\":%llu,\"created\":\"%s\"}",
+		              (unsigned long long)a->used_octets,
+		              (unsigned long long)a->quota_octets, created);
+	line = rc == 0 ? buf_cstr(&out) : NULL;
+	if (line != NULL)
+		printf("%s\n", line);
+	buf_free(&out);
+	return line != NULL ? 0 : ERR_NOMEM;
+}
+
+static void print_text(const struct db_account *a, const char *created)
+{
+	struct span rest = a->senders, sender;
+	char used[16], quota[16];
+
+	printf("%-20.*s %8s of %8s  %s ", (int)a->name.n, (const char *)a->name.p,
+	       text_size(a->used_octets, used, sizeof used),
+	       a->quota_octets != 0 ? text_size(a->quota_octets, quota, sizeof quota) : "any",
+	       created);
+	while (next_sender(&rest, &sender))
+		printf(" %.*s", (int)sender.n, (const char *)sender.p);
+	printf("\n");
+}
+
+static int account_list(struct admin_place *p, const struct admin_words *w, struct err_text *e)
+{
+	struct kv_txn *t = db_read_begin(p->db);
+	struct db_account a = { .number = 0 };
+	int rc = t == NULL ? ERR_NOMEM : 0;
+
+	while (rc == 0 && (rc = db_account_next(p->db, t, a.name, &a)) == 0) {
+		char created[24];
+
+		clock_format(a.created_us, created, sizeof created);
+		if (w->json)
+			rc = print_json(&a, created);
+		else
+			print_text(&a, created);
+	}
+	db_read_end(t);
+	return rc == ERR_NOT_FOUND ? 0 : err_set(e, rc, "list the accounts: %s", err_phrase(rc));
+}
+
+int admin_account(int argc, char **argv)
+{
+	static const struct {
+		const char *name, *command;
+		unsigned takes;
+		int n_rest;
+		int (*run)(struct admin_place *p, const struct admin_words *w, struct err_text *e);
+	} verbs[] = {
+		{ "add", "account add", ADMIN_TAKES_SECRET | ADMIN_TAKES_SENDER | ADMIN_TAKES_QUOTA,
+		  1, account_add },
+		{ "list", "account list", ADMIN_TAKES_JSON, 0, account_list },
+		{ "remove", "account remove", 0, 1, account_remove },
+		{ "password", "account password", ADMIN_TAKES_SECRET, 1, account_password },
+	};
+	struct err_text e = { "" };
+	struct admin_words w;
+	struct admin_place p;
+	size_t i = 0;
+	int rc;
+
+	while (argc > 1 && i < sizeof verbs / sizeof verbs[0] && strcmp(argv[1], verbs[i].name) != 0)
+		i++;
+	if (argc < 2 || i == sizeof verbs / sizeof verbs[0])
+		return program_usage(ADMIN_PROGRAM, "account wants add, list, remove or password");
+	rc = admin_words_read(verbs[i].command, verbs[i].takes, argc - 1, argv + 1, &w);
+	if (rc != 0)
+		return rc;
+	if (w.n_rest != verbs[i].n_rest)
+		return program_usage(ADMIN_PROGRAM, "%s wants %s", verbs[i].command,
+		                     verbs[i].n_rest == 1 ? "one name" : "no name");
+	if ((verbs[i].takes & ADMIN_TAKES_SENDER) != 0 && w.n_senders == 0)
+		return program_usage(ADMIN_PROGRAM, "%s wants --sender MAILBOX", verbs[i].command);
+	rc = admin_open(w.config, &p, &e);
+	if (rc == 0) {
+		rc = verbs[i].run(&p, &w, &e);
+		admin_close(&p);
+	}
+	return rc == 0 ? program_finish(ADMIN_PROGRAM) : program_fail(ADMIN_PROGRAM, rc, &e);
+}

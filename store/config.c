@@ -1,0 +1,257 @@
+#include "store/config.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "net/address.h"
+#include "net/tls.h"
+#include "store/db.h"
+#include "store/ids.h"
+
+#define KIB 1024ULL
+#define MIB (1024 * KIB)
+#define DAY_S 86400ULL
+
+/* In the order of enum log_level. */
+static const char *const log_levels[] = { "error", "warn", "info", "debug", NULL };
+
+#define AT(member) offsetof(struct config, member)
+
+static const struct conf_key keys[] = {
+	{ .name = "domain", .type = CONF_LIST, .offset = AT(domain), .required = true,
+	  .help = "a domain whose message store this is; may repeat" },
+	{ .name = "data", .type = CONF_PATH, .offset = AT(data), .required = true,
+	  .help = "the data directory, mode 0700" },
+	{ .name = "certificate", .type = CONF_PATH, .offset = AT(certificate), .required = true,
+	  .help = "PEM file: the certificate for the domains, then its chain" },
+	{ .name = "key", .type = CONF_PATH, .offset = AT(key), .required = true,
+	  .help = "PEM file: the certificate's private key" },
+	{ .name = "ca-file", .type = CONF_PATH, .offset = AT(ca_file),
+	  .help = "PEM file: authorities that prove notification agents; without it the system's" },
+	{ .name = "listen-msoap", .type = CONF_LIST, .offset = AT(listen_msoap), .required = true,
+	  .help = "address:port or unix:path for originators; may repeat" },
+	{ .name = "listen-msrap", .type = CONF_LIST, .offset = AT(listen_msrap), .required = true,
+	  .help = "address:port or unix:path for recipients; may repeat" },
+	{ .name = "route", .type = CONF_LIST, .offset = AT(route),
+	  .help = "domain, service and address:port of a location that goes before DNS; may repeat" },
+	{ .name = "dns-server", .type = CONF_LIST, .offset = AT(dns_server),
+	  .help = "address:port of a DNS server; may repeat; without it the system's" },
+	{ .name = "allow-private", .type = CONF_BOOL, .offset = AT(allow_private), .initial = "no",
+	  .help = "whether DNS may lead to loopback and private addresses" },
+	{ .name = "max-message", .type = CONF_SIZE, .offset = AT(max_message_octets),
+	  .min = KIB, .max = KIB * MIB * 1024, .initial = "256M", .help = "the largest message" },
+	{ .name = "max-recipients", .type = CONF_NUMBER, .offset = AT(max_recipients), .min = 1,
+	  .max = 1000000, .initial = "10000", .help = "recipients and lists of one envelope" },
+	{ .name = "max-command", .type = CONF_SIZE, .offset = AT(max_command_octets),
+	  .min = 4 * KIB, .max = MIB, .initial = "64K",
+	  .help = "the largest command but envelopes and chunks" },
+	{ .name = "max-envelope", .type = CONF_SIZE, .offset = AT(max_envelope_octets),
+	  .min = 4 * KIB, .max = 256 * MIB, .initial = "1M", .help = "the largest envelope" },
+	{ .name = "default-lifetime", .type = CONF_DURATION, .offset = AT(default_lifetime_s),
+	  .min = 60, .max = 36500 * DAY_S, .initial = "90d",
+	  .help = "how long a message is kept whose sender did not say" },
+	{ .name = "max-lifetime", .type = CONF_DURATION, .offset = AT(max_lifetime_s), .min = 60,
+	  .max = 36500 * DAY_S, .initial = "365d",
+	  .help = "the longest that a sender may ask for" },
+	{ .name = "resume-time", .type = CONF_DURATION, .offset = AT(resume_time_s), .min = 60,
+	  .max = 365 * DAY_S, .initial = "1d",
+	  .help = "how long a submission that was cut off can be gone on with" },
+	{ .name = "keep-status", .type = CONF_DURATION, .offset = AT(keep_status_s),
+	  .max = 3650 * DAY_S, .initial = "30d",
+	  .help = "how long a message's status is kept after its lifetime" },
+	{ .name = "sessions", .type = CONF_NUMBER, .offset = AT(sessions), .min = 1, .max = 1000000,
+	  .initial = "10000", .help = "sessions at once" },
+	{ .name = "sessions-per-address", .type = CONF_NUMBER, .offset = AT(sessions_per_address),
+	  .min = 1, .max = 1000000, .initial = "100", .help = "sessions at once from one address" },
+	{ .name = "idle-time", .type = CONF_DURATION, .offset = AT(idle_time_s), .min = 1,
+	  .max = DAY_S, .initial = "60s",
+	  .help = "a session that says nothing for so long is closed" },
+	{ .name = "first-command-time", .type = CONF_DURATION, .offset = AT(first_command_time_s),
+	  .min = 1, .max = DAY_S, .initial = "15s", .help = "the same before its first command" },
+	{ .name = "wait-time", .type = CONF_DURATION, .offset = AT(wait_time_s), .min = 1,
+	  .max = DAY_S, .initial = "30m", .help = "the longest that watch may wait" },
+	{ .name = "login-failures", .type = CONF_NUMBER, .offset = AT(login_failures), .min = 1,
+	  .max = 1000000, .initial = "5",
+	  .help = "failed logins a minute, for an account or an address" },
+	{ .name = "workers", .type = CONF_NUMBER, .offset = AT(workers), .max = 256,
+	  .initial = "0", .help = "threads that serve; 0: one for each core" },
+	{ .name = "log-level", .type = CONF_CHOICE, .offset = AT(log_level), .choices = log_levels,
+	  .initial = "info", .help = "what is logged to stderr" },
+	{ .name = NULL },
+};
+
+const struct conf_key *config_keys(void)
+{
+	return keys;
+}
+
+/* --- values that are more than text ------------------------------------------------------ */
+
+static int no_memory(const char *path, struct err_text *e)
+{
+	return err_set(e, ERR_NOMEM, "read %s: out of memory", path);
+}
+
+static int make_domains(const char *path, struct config *c, struct err_text *e)
+{
+	c->domains = calloc(c->domain.n, sizeof *c->domains);
+	if (c->domains == NULL)
+		return no_memory(path, e);
+	for (size_t i = 0; i < c->domain.n; i++) {
+		if (name_parse_domain(span_str(c->domain.item[i]), c->domains[i]) != 0)
+			return conf_error(e, path, c->domain.line[i], "domain",
+			                  "\"%s\" is no domain (as in a.example)",
+			                  c->domain.item[i]);
+		c->n_domains++;
+	}
+	return 0;
+}
+
+static int make_routes(const char *path, struct config *c, struct err_text *e)
+{
+	struct err_text why = { "" };
+
+	if (c->route.n == 0)
+		return 0;
+	c->routes = calloc(c->route.n, sizeof *c->routes);
+	if (c->routes == NULL)
+		return no_memory(path, e);
+	for (size_t i = 0; i < c->route.n; i++) {
+		if (locate_parse_route(c->route.item[i], &c->routes[i], &why) != 0)
+			return conf_error(e, path, c->route.line[i], "route", "%s", why.text);
+		c->n_routes++;
+	}
+	return 0;
+}
+
+static bool is_listen_address(const char *text)
+{
+	struct address address;
+
+	if (strncmp(text, "unix:", 5) == 0)
+		return text[5] == '/';
+	return address_parse(text, &address) == 0;
+}
+
+/* With or without a port. */
+static bool is_dns_server(const char *text)
+{
+	char with_port[300];
+	struct address address;
+	bool bare_v6 = strchr(text, ':') != strrchr(text, ':') && text[0] != '[';
+
+	if (strlen(text) > 256)
+		return false;
+	snprintf(with_port, sizeof with_port, bare_v6 ? "[%s]:53" : "%s:53", text);
+	return address_parse(text, &address) == 0 || address_parse(with_port, &address) == 0;
+}
+
+static int check_list(const char *path, const char *key, const struct conf_list *list,
+                      bool (*good)(const char *text), const char *allowed, struct err_text *e)
+{
+	for (size_t i = 0; i < list->n; i++)
+		if (!good(list->item[i]))
+			return conf_error(e, path, list->line[i], key,
+			                  "\"%s\" is no address (allowed: %s)", list->item[i],
+			                  allowed);
+	return 0;
+}
+
+/* Limits that only make sense together. */
+static int check_limits(const char *path, const struct config *c, struct err_text *e)
+{
+	if (c->default_lifetime_s > c->max_lifetime_s)
+		return conf_error(e, path, 0, "default-lifetime",
+		                  "is longer than max-lifetime: raise the one or lower the other");
+	if (c->max_command_octets > c->max_envelope_octets)
+		return conf_error(e, path, 0, "max-command",
+		                  "is larger than max-envelope: raise the one or lower the other");
+	return 0;
+}
+
+int config_read(const char *path, struct config *out, struct err_text *e)
+{
+	static const char listen_forms[] = "127.0.0.1:4401, [::1]:4401, unix:/path";
+	const struct conf_schema schema = { .keys = keys };
+	int rc;
+
+	memset(out, 0, sizeof *out);
+	rc = conf_read(path, &schema, out, e);
+	if (rc == 0)
+		rc = make_domains(path, out, e);
+	if (rc == 0)
+		rc = make_routes(path, out, e);
+	if (rc == 0)
+		rc = check_list(path, "listen-msoap", &out->listen_msoap, is_listen_address,
+		                listen_forms, e);
+	if (rc == 0)
+		rc = check_list(path, "listen-msrap", &out->listen_msrap, is_listen_address,
+		                listen_forms, e);
+	if (rc == 0)
+		rc = check_list(path, "dns-server", &out->dns_server, is_dns_server,
+		                "127.0.0.1, 127.0.0.1:53, [::1]:53", e);
+	if (rc == 0)
+		rc = check_limits(path, out, e);
+	if (rc != 0)
+		config_release(out);
+	return rc;
+}
+
+void config_release(struct config *c)
+{
+	conf_release(keys, c);
+	free(c->domains);
+	free(c->routes);
+	memset(c, 0, sizeof *c);
+}
+
+/* --- the files that it names --------------------------------------------------------------- */
+
+static int check_certificate(const struct config *c, struct err_text *e)
+{
+	const struct tls_options options = {
+		.certificate = c->certificate,
+		.key = c->key,
+		.ca_file = c->ca_file,
+		.server = true,
+	};
+	struct tls_config *tls;
+	int rc = tls_config_create(&options, &tls, e);
+
+	if (rc != 0)
+		return rc;
+	for (size_t i = 0; rc == 0 && i < c->n_domains; i++)
+		if (!tls_config_covers(tls, c->domains[i]))
+			rc = err_set(e, ERR_CONFIG, "certificate %s does not cover domain %s",
+			             c->certificate, c->domains[i]);
+	tls_config_drop(tls);
+	return rc;
+}
+
+int config_check(const struct config *c, struct err_text *e)
+{
+	const struct db_options options = { .create = false };
+	struct ids *ids;
+	struct db *db;
+	int rc = check_certificate(c, e);
+
+	if (rc != 0)
+		return rc;
+	rc = ids_load(c->data, &ids, e);
+	if (rc != 0)
+		return rc;
+	ids_free(ids);
+	rc = db_open(c->data, &options, &db, e);
+	if (rc == 0)
+		db_close(db);
+	return rc;
+}
+
+bool config_serves(const struct config *c, const char *domain)
+{
+	for (size_t i = 0; i < c->n_domains; i++)
+		if (strcmp(c->domains[i], domain) == 0)
+			return true;
+	return false;
+}
