@@ -6,7 +6,6 @@
 #include "message/lex.h"
 
 #define SLICE 1024     /* octets of input that go through the stages at once */
-#define PENDING_MAX 80 /* of struct decode_transfer */
 #define UTF8_MAX 2048  /* octets between the stages */
 
 enum decode_encoding decode_encoding_of(struct span token)
@@ -72,14 +71,6 @@ static size_t base64_feed(struct decode_transfer *d, struct span data, uint8_t *
 	return n;
 }
 
-static int hex_digit(uint8_t c)
-{
-	c = lex_lower(c);
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 /* Gives what is pending as it stands. */
 static size_t quoted_flush(struct decode_transfer *d, uint8_t *out)
 {
@@ -106,12 +97,12 @@ static size_t quoted_pending(struct decode_transfer *d, uint8_t c, uint8_t *out)
 {
 	bool equals = d->pending[0] == '=';
 	uint8_t last = d->pending[d->held - 1];
-	int half = equals && d->held == 2 ? hex_digit(last) : -1;
+	int half = equals && d->held == 2 ? lex_hex_digit(last) : -1;
 	size_t n;
 
-	if (half >= 0 && hex_digit(c) >= 0) {
+	if (half >= 0 && lex_hex_digit(c) >= 0) {
 		d->held = 0;
-		out[0] = (uint8_t)(half << 4 | hex_digit(c));
+		out[0] = (uint8_t)(half << 4 | lex_hex_digit(c));
 		return 1;
 	}
 	if (half < 0 && c == '\n') {
@@ -123,8 +114,8 @@ static size_t quoted_pending(struct decode_transfer *d, uint8_t c, uint8_t *out)
 		d->held = 0;
 		return n;
 	}
-	if (half < 0 && last != '\r' && d->held < PENDING_MAX &&
-	    (c == ' ' || c == '\t' || c == '\r' || (d->held == 1 && equals && hex_digit(c) >= 0))) {
+	if (half < 0 && last != '\r' && d->held < DECODE_PENDING_MAX &&
+	    (c == ' ' || c == '\t' || c == '\r' || (d->held == 1 && equals && lex_hex_digit(c) >= 0))) {
 		quoted_hold(d, c);
 		return 0;
 	}
@@ -171,7 +162,7 @@ size_t decode_transfer_end(struct decode_transfer *d, uint8_t *out)
 	if (d->encoding != DECODE_QUOTED || d->held == 0)
 		return 0;
 	/* Blanks at the very end end a line; so does a lone '='. Half an octet stands as it is. */
-	if (d->held == 2 && d->pending[0] == '=' && hex_digit(d->pending[1]) >= 0)
+	if (d->held == 2 && d->pending[0] == '=' && lex_hex_digit(d->pending[1]) >= 0)
 		return quoted_flush(d, out);
 	d->held = 0;
 	return 0;
@@ -270,7 +261,7 @@ static int pass_on(struct decode_body *d, uint8_t *buffer, size_t n, bool last)
 
 int decode_body_feed(struct decode_body *d, struct span data)
 {
-	uint8_t buffer[CHARSET_CARRY_MAX + SLICE + PENDING_MAX];
+	uint8_t buffer[CHARSET_CARRY_MAX + SLICE + DECODE_PENDING_MAX];
 
 	while (data.n > 0) {
 		struct span slice = span_of(data.p, data.n < SLICE ? data.n : SLICE);
@@ -286,7 +277,7 @@ int decode_body_feed(struct decode_body *d, struct span data)
 
 int decode_body_end(struct decode_body *d, bool flush)
 {
-	uint8_t buffer[CHARSET_CARRY_MAX + PENDING_MAX];
+	uint8_t buffer[CHARSET_CARRY_MAX + DECODE_PENDING_MAX];
 	int rc = 0;
 
 	if (flush) {

@@ -13,6 +13,8 @@
 #include "base/span.h"
 #include "message/charset.h"
 
+#define DECODE_PENDING_MAX 80 /* octets that transfer decoding holds back at most */
+
 enum decode_encoding { DECODE_PLAIN, DECODE_BASE64, DECODE_QUOTED };
 
 /* From a Content-Transfer-Encoding's token; what is not base64 or quoted-printable is plain. */
@@ -24,15 +26,16 @@ enum decode_encoding decode_encoding_of(struct span token);
  */
 struct decode_transfer {
 	enum decode_encoding encoding;
-	uint32_t bits;     /* base64: bits held */
-	unsigned held;     /* base64: sextets held; quoted: octets held in pending */
-	uint8_t pending[80]; /* quoted: white space that may end a line, or "=", "=X" */
+	uint32_t bits; /* base64: bits held */
+	unsigned held; /* base64: sextets held; quoted: octets held in pending */
+	uint8_t pending[DECODE_PENDING_MAX]; /* quoted: blanks that may end a line, "=", "=X" */
 };
 
 void decode_transfer_begin(struct decode_transfer *d, enum decode_encoding encoding);
-/* Decodes DATA into OUT, which has room for DATA.n + 80 octets. Returns the octets written. */
+/* Decodes DATA into OUT, which has room for DATA.n + DECODE_PENDING_MAX octets. Returns the octets
+ * written. */
 size_t decode_transfer_feed(struct decode_transfer *d, struct span data, uint8_t *out);
-/* What is still held, at most 80 octets. */
+/* What is still held, DECODE_PENDING_MAX octets at most. Returns the octets written. */
 size_t decode_transfer_end(struct decode_transfer *d, uint8_t *out);
 
 /* Takes decoded octets; they live for the call. 0, or an error that ends the work. */

@@ -148,7 +148,7 @@ static void run_end(struct run *r, struct fill *f)
 static void run_add(struct run *r, struct fill *f, const struct word *w, const uint8_t *at)
 {
 	if (r->charset.n > 0 && (!span_eq_nocase(r->charset, w->charset) ||
-	                         sizeof r->octets - r->n < w->text.n + 80))
+	                         sizeof r->octets - r->n < w->text.n + DECODE_PENDING_MAX))
 		run_end(r, f);
 	if (r->charset.n == 0)
 		r->source = span_of(at, 0);

@@ -22,6 +22,15 @@ static inline uint8_t lex_lower(uint8_t c)
 	return c >= 'A' && c <= 'Z' ? (uint8_t)(c + ('a' - 'A')) : c;
 }
 
+/* The value of a hexadecimal digit, -1 for what is none. */
+static inline int lex_hex_digit(uint8_t c)
+{
+	c = lex_lower(c);
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
 /* White space and line ends. */
 void lex_skip_blank(struct span *s);
 

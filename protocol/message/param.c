@@ -146,14 +146,6 @@ int param_get(struct span params, const char *name, char *out, size_t cap, struc
 	return param_plain(&p, out, cap, result);
 }
 
-static int hex_digit(uint8_t c)
-{
-	c = lex_lower(c);
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 /* Adds V with its "%XX" decoded; what is no hex stays as it stands. */
 static void fill_percent(struct fill *f, struct span v)
 {
@@ -161,8 +153,8 @@ static void fill_percent(struct fill *f, struct span v)
 		int high = -1, low = -1;
 
 		if (v.p[i] == '%' && v.n - i > 2) {
-			high = hex_digit(v.p[i + 1]);
-			low = hex_digit(v.p[i + 2]);
+			high = lex_hex_digit(v.p[i + 1]);
+			low = lex_hex_digit(v.p[i + 2]);
 		}
 		if (high < 0 || low < 0) {
 			fill_octet(f, v.p[i]);
