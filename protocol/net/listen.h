@@ -8,8 +8,12 @@
 
 #include "net/tls.h"
 
-/* Shared by all loops; thread-safe. An address is a v4 address or a v6 /64. */
+/*
+ * Shared by all loops; thread-safe. An address is a v4 address or a v6 /64; UNIX
+ * sockets count in all only. A limit of 0 is none.
+ */
 struct listen_limits;
+/* 0 or ERR_NOMEM. */
 int listen_limits_create(unsigned max_sessions, unsigned max_per_address,
                          struct listen_limits **out);
 void listen_limits_free(struct listen_limits *x);
@@ -36,7 +40,11 @@ struct listen_options {
 };
 
 struct listener;
-/* 0; ERR_IO with E filled ("listen on 127.0.0.1:25: permission denied"). */
+/*
+ * 0; ERR_IO with E filled ("listen on 127.0.0.1:25: Permission denied"), ERR_NOMEM. A UNIX socket
+ * that a dead process left behind is replaced. Whether another process of the same user has the
+ * port is not seen here (SO_REUSEPORT).
+ */
 int listener_create(struct loop *l, const struct listen_options *options, struct listener **out,
                     struct err_text *e);
 /* The address with the port the kernel gave. */
