@@ -1,0 +1,83 @@
+/* The MSOAP session as its command files see it. Included by them and originator.c alone. */
+#ifndef IM2000_STORE_ORIGINATOR_STATE_H
+#define IM2000_STORE_ORIGINATOR_STATE_H
+
+#include "session/server.h"
+#include "store/addressees.h"
+#include "store/service.h"
+#include "store/submission.h"
+#include "wire/msoap.h"
+
+struct originator;
+struct tracking_job;
+
+/*
+ * The transaction, from an envelope that was answered ok to its last chunk's
+ * answer. What may come:
+ *   NO_SUBMISSION  anything; chunks are answered unexpectedCommand
+ *   PREPARING      submitEnvelope is in hand: a number, or octets stored before, are waited for
+ *   TAKING         chunks, or an envelope, which gives this submission up
+ *   CHUNK          submitChunk is in hand: its octets come, or room for them is waited for
+ *   FINISHING      the last chunk is in hand: the message is on its way to the disk
+ *   BROKEN         an event told that it cannot go on: the next chunk learns why
+ */
+enum submitting_phase { NO_SUBMISSION, PREPARING, TAKING, CHUNK, FINISHING, BROKEN };
+
+struct submitting {
+	enum submitting_phase phase;
+	struct service_waiter waiter; /* PREPARING: for a number */
+	bool waits_number;
+	struct submission_options options; /* PREPARING */
+	struct submission *submission;
+	bool complete;               /* PREPARING: answered before, nothing to send */
+	uint64_t number, expires_us; /* of the message */
+	uint16_t key;
+	uint8_t *statuses; /* PREPARING: for the answer, as in struct addressees */
+	uint32_t recipients, lists;
+	uint64_t chunk_left;     /* CHUNK: octets of the chunk that are still to come */
+	bool chunk_last;         /* CHUNK: it is the message's end */
+	bool held;               /* CHUNK: the session gives us no more until ROOM */
+	enum wire_status status; /* BROKEN */
+	const char *text;        /* BROKEN; static storage */
+};
+
+struct originator {
+	struct server_session *session;
+	struct service_worker *worker;
+	struct settings *settings; /* held */
+	bool authenticated;
+	uint32_t account;
+	struct login_check *login; /* authenticate is in hand */
+	uint32_t login_account;
+	struct submitting submitting;
+	struct tracking_job *job; /* a command's writer job is under way */
+};
+
+/* Answers the command in hand: data by its kind, or none with an error. */
+void originator_reply(struct originator *o, const struct msoap_response *r);
+void originator_error(struct originator *o, enum wire_status status, bool abort, const char *text);
+/* The same with the words for what went wrong here, which is logged. */
+void originator_trouble(struct originator *o, int err, bool abort);
+
+/* Commands. Each answers now or later. */
+void submitting_envelope(struct originator *o, const struct msoap_command *c);
+void submitting_chunk(struct originator *o, const struct msoap_command *c);
+void tracking_track(struct originator *o, const struct msoap_command *c);
+void tracking_cancel(struct originator *o, const struct msoap_command *c);
+
+/* More octets of the chunk in hand. */
+void submitting_data(struct originator *o, struct span octets, bool last);
+/* Whether a submission is under way, so that `authenticate` must not come. */
+bool submitting_busy(const struct originator *o);
+/* The session is over. */
+void submitting_close(struct originator *o);
+void tracking_close(struct originator *o);
+
+/*
+ * The message that the capability ID names for the session's account, in
+ * transaction T. 0 or ERR_NOT_FOUND, also for other people's and for incomplete ones.
+ */
+int originator_message(const struct originator *o, struct kv_txn *t, const uint8_t id[16],
+                       struct db_message *out);
+
+#endif
