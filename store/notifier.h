@@ -1,0 +1,33 @@
+/*
+ * The notifier: tells notification agents of deliveries that are due (RNASP,
+ * protocol.md sections 8, 10 and 11), and does the sweep. A thread of its own
+ * with its own loop, one connection to a domain at a time.
+ */
+#ifndef IM2000_STORE_NOTIFIER_H
+#define IM2000_STORE_NOTIFIER_H
+
+#include "net/locate.h"
+#include "net/tls.h"
+#include "store/service.h"
+
+struct notifier_options {
+	struct service *service;
+	struct locate_options locate; /* what it points to is borrowed for the notifier's life */
+	struct tls_options tls;       /* client side: the store shows its own certificate */
+	bool allow_private;
+};
+
+/* Starts the thread. 0, or an error with E filled. */
+int notifier_start(const struct notifier_options *options, struct notifier **out,
+                   struct err_text *e);
+/* Ends it: what is at the writer lands, what is on the wire is cut off. NULL is fine. */
+void notifier_stop(struct notifier *n);
+
+/* New work may be due. Any thread. */
+void notifier_kick(struct notifier *n);
+/* New certificate files and rules for the connections to come. Any thread. 0, or an error with
+ * E filled and nothing changed. */
+int notifier_reconfigure(struct notifier *n, const struct tls_options *tls, bool allow_private,
+                         struct err_text *e);
+
+#endif
