@@ -1,0 +1,249 @@
+#include "store/run.h"
+
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "session/daemon.h"
+#include "store/config.h"
+#include "store/notifier.h"
+#include "store/originator.h"
+#include "store/recipient.h"
+#include "store/service.h"
+#include "wire/frame.h"
+
+#define MIN_LIFETIME_S 60 /* a message that lives shorter could hardly be pulled */
+
+/* One running store. What the configuration points to lives as long. */
+struct running {
+	const char *path;     /* of the configuration */
+	struct config config; /* as it was at start; a reload changes settings alone */
+	struct service service;
+	struct server_protocol msoap, msrap;
+};
+
+/* --- configuration to options -------------------------------------------------------------- */
+
+static struct settings *make_settings(const struct config *c)
+{
+	struct settings *s = settings_create(c->n_domains);
+
+	if (s == NULL)
+		return NULL;
+	memcpy(s->domains, c->domains, c->n_domains * sizeof(*s->domains));
+	s->max_message = c->max_message_octets;
+	s->max_recipients = (uint32_t)c->max_recipients;
+	s->default_lifetime_s = c->default_lifetime_s;
+	s->max_lifetime_s = c->max_lifetime_s;
+	s->min_lifetime_s = MIN_LIFETIME_S;
+	s->resume_s = c->resume_time_s;
+	s->keep_status_s = c->keep_status_s;
+	return s;
+}
+
+static struct server_limits limits_of(const struct config *c)
+{
+	struct server_limits l;
+
+	server_limits_default(&l);
+	l.command_octets = (uint32_t)c->max_command_octets;
+	l.large_octets = (uint32_t)c->max_envelope_octets;
+	l.stream_octets = c->max_message_octets + LIMIT_DATA_EXTRA_OCTETS;
+	l.idle_us = c->idle_time_s * CLOCK_SECOND_US;
+	l.first_us = c->first_command_time_s * CLOCK_SECOND_US;
+	l.wait_us = c->wait_time_s * CLOCK_SECOND_US;
+	return l;
+}
+
+static struct tls_options server_tls(const struct config *c)
+{
+	return (struct tls_options) {
+		.certificate = c->certificate,
+		.key = c->key,
+		.ca_file = c->ca_file,
+		.server = true,
+	};
+}
+
+/* The same certificate proves the sender's domain to the agents (protocol.md section 11). */
+static struct tls_options client_tls(const struct config *c)
+{
+	return (struct tls_options) {
+		.certificate = c->certificate,
+		.key = c->key,
+		.ca_file = c->ca_file,
+	};
+}
+
+/* --- workers ------------------------------------------------------------------------------- */
+
+static int worker_start(void *app, struct daemon_worker *w, void **state, struct err_text *e)
+{
+	struct running *run = app;
+	struct service_worker *worker;
+	int err = service_worker_create(&run->service, daemon_worker_loop(w), &worker);
+
+	if (err != 0)
+		return err_set(e, err, "start a worker: %s", err_phrase(err));
+	*state = worker;
+	return 0;
+}
+
+static void worker_stop(void *app, void *state)
+{
+	(void)app;
+	service_worker_free(state);
+}
+
+/* The protocols want the store's worker, the daemon gives its own. */
+static int open_msoap(struct server_session *s, void *app, void **state)
+{
+	return originator_protocol.open(s, daemon_worker_state(app), state);
+}
+
+static int open_msrap(struct server_session *s, void *app, void **state)
+{
+	return recipient_protocol.open(s, daemon_worker_state(app), state);
+}
+
+/* SIGHUP: certificates, limits, lifetimes, domains. Addresses, routes and data want a restart. */
+static int reload(void *app, struct daemon *d, struct err_text *e)
+{
+	struct running *run = app;
+	struct server_limits limits;
+	struct tls_options server, client;
+	struct settings *settings;
+	struct config c;
+	int err = config_read(run->path, &c, e);
+
+	if (err != 0)
+		return err;
+	server = server_tls(&c);
+	client = client_tls(&c);
+	limits = limits_of(&c);
+	settings = make_settings(&c);
+	if (settings == NULL)
+		err = err_set(e, ERR_NOMEM, "reload: out of memory");
+	if (err == 0)
+		err = config_check(&c, e);
+	if (err == 0)
+		err = daemon_reconfigure(d, &server, &limits, e);
+	if (err == 0)
+		err = notifier_reconfigure(run->service.notifier, &client, c.allow_private, e);
+	if (err == 0) {
+		service_settings_replace(&run->service, settings);
+		log_set_level((enum log_level)c.log_level);
+	} else {
+		settings_drop(settings);
+	}
+	config_release(&c);
+	return err;
+}
+
+/* --- the store ----------------------------------------------------------------------------- */
+
+static int serve(struct running *run, struct err_text *e)
+{
+	const struct config *c = &run->config;
+	const struct daemon_service services[] = {
+		{ &run->msoap, "msoap", (const char *const *)c->listen_msoap.item,
+		  c->listen_msoap.n },
+		{ &run->msrap, "msrap", (const char *const *)c->listen_msrap.item,
+		  c->listen_msrap.n },
+	};
+	const struct daemon_options options = {
+		.program = "im2000-store",
+		.services = services,
+		.n_services = sizeof(services) / sizeof(services[0]),
+		.workers = (unsigned)c->workers,
+		.limits = limits_of(c),
+		.max_sessions = (unsigned)c->sessions,
+		.max_per_address = (unsigned)c->sessions_per_address,
+		.tls = server_tls(c),
+		.worker_start = worker_start,
+		.worker_stop = worker_stop,
+		.reload = reload,
+		.app = run,
+	};
+
+	run->msoap = originator_protocol;
+	run->msoap.open = open_msoap;
+	run->msrap = recipient_protocol;
+	run->msrap.open = open_msrap;
+	return daemon_run(&options, e);
+}
+
+static int start_notifier(struct running *run, struct err_text *e)
+{
+	const struct config *c = &run->config;
+	const struct notifier_options options = {
+		.service = &run->service,
+		.locate = {
+			.servers = (const char *const *)c->dns_server.item,
+			.n_servers = c->dns_server.n,
+			.routes = c->routes,
+			.n_routes = c->n_routes,
+		},
+		.tls = client_tls(c),
+		.allow_private = c->allow_private,
+	};
+
+	return notifier_start(&options, &run->service.notifier, e);
+}
+
+static int open_data(struct running *run, struct err_text *e)
+{
+	const struct config *c = &run->config;
+	const struct login_options login = { .failures_minute = (unsigned)c->login_failures };
+	const struct db_options db = { .create = true };
+	struct service *x = &run->service;
+	int err = ids_load(c->data, &x->ids, e);
+
+	if (err == 0)
+		err = db_open(c->data, &db, &x->db, e);
+	if (err != 0)
+		return err;
+	err = service_numbers_prepare(x->db);
+	if (err != 0)
+		return err_set(e, err, "write to the database in %s: %s", c->data, err_phrase(err));
+	err = writer_create(db_kv(x->db), &x->writer);
+	if (err == 0)
+		err = login_create(&login, &x->login);
+	return err != 0 ? err_set(e, err, "start im2000-store: %s", err_phrase(err)) : 0;
+}
+
+int store_run(const char *config_path, struct err_text *e)
+{
+	struct running run = { .path = config_path };
+	struct service *x = &run.service;
+	struct settings *settings;
+	int err = config_read(config_path, &run.config, e);
+
+	if (err != 0)
+		return err;
+	log_set_level((enum log_level)run.config.log_level);
+	err = config_check(&run.config, e);
+	if (err != 0)
+		goto no_service;
+	settings = make_settings(&run.config);
+	err = settings == NULL ? ERR_NOMEM : service_init(x, settings);
+	if (err != 0) {
+		settings_drop(settings);
+		err_set(e, err, "start im2000-store: %s", err_phrase(err));
+		goto no_service;
+	}
+	err = open_data(&run, e);
+	if (err == 0)
+		err = start_notifier(&run, e);
+	if (err == 0)
+		err = serve(&run, e);
+	notifier_stop(x->notifier);
+	login_free(x->login);
+	writer_free(x->writer);
+	db_close(x->db);
+	ids_free(x->ids);
+	service_release(x);
+no_service:
+	config_release(&run.config);
+	return err;
+}
