@@ -55,7 +55,7 @@ struct client {
 	uint64_t body_left;    /* of the streamed response that `first` receives */
 	bool streaming;        /* `first` has had its response's head */
 	bool blocked;          /* the stream has no room; `writable` will come */
-	bool drained, much;    /* nothing more to read in this turn; the last read was full */
+	bool drained, much;    /* nothing more to read in this turn; the last read gave a lot */
 	bool soon;             /* the timer shall go on with sending and reading */
 	bool freed;
 	unsigned depth;
@@ -263,8 +263,8 @@ static bool fill(struct client *c, uint64_t wanted)
 	}
 	buf_commit(&c->in, (size_t)r);
 	c->progress_us = clock_mono_us();
-	c->much = (size_t)r == n;
-	c->drained = !c->much && wanted == 0;
+	c->much = (size_t)r >= READ_FIRST;
+	c->drained = (size_t)r < n && wanted == 0;
 	return true;
 }
 

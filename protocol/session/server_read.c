@@ -74,12 +74,12 @@ static bool fill(struct server_session *s, uint64_t wanted)
 		server_touch(s);
 	buf_commit(&s->in, (size_t)r);
 	s->turn_octets += (size_t)r;
-	s->much = (size_t)r == n;
+	s->much = (size_t)r >= READ_FIRST;
 	/*
 	 * A short read means that there is no more, or for TLS the end of a record: only who
 	 * needs much asks again before the next turn.
 	 */
-	s->drained = !s->much && wanted == 0;
+	s->drained = (size_t)r < n && wanted == 0;
 	return true;
 }
 

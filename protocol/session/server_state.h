@@ -68,7 +68,7 @@ struct server_session {
 	bool close_after : 1; /* the answer being written is the last */
 	bool blocked : 1;     /* the stream has no room; `writable` will come */
 	bool drained : 1;     /* nothing more to read in this turn */
-	bool much : 1;        /* the last read was full */
+	bool much : 1;        /* the last read gave a lot */
 	bool eof : 1;
 	bool shutdown : 1;
 	bool soon : 1;   /* run again in the next turn */

@@ -7,6 +7,7 @@
 #include "wire/frame.h"
 
 #define LATER_US 3000
+#define LONG_MAX_OCTETS (16U << 20)
 
 struct toy_state {
 	struct toy *toy;
@@ -137,13 +138,12 @@ static void write_long(struct toy_state *x)
 static void start_long(struct toy_state *x, struct span data)
 {
 	uint8_t head[FRAME_PREFIX + 2];
-	uint32_t n;
+	uint32_t n = data.n == 4 ? frame_length(data.p) : UINT32_MAX;
 
-	if (data.n != 4) {
+	if (n > LONG_MAX_OCTETS) {
 		server_reply_error(x->session, WIRE_STATUS_MALFORMED_PDU, true, NULL, -1, true);
 		return;
 	}
-	n = frame_length(data.p);
 	frame_put_length(head, n + 2);
 	head[FRAME_PREFIX] = 0xa2;
 	head[FRAME_PREFIX + 1] = 'g';
@@ -247,7 +247,7 @@ static void small(struct toy_state *x, struct span body, struct span data)
 		break;
 	case 'l':
 		toy_add_response(&x->later, 'l', data.p, data.n);
-		loop_timer_start(x->timer, LATER_US);
+		loop_timer_start(x->timer, x->toy->hasty ? 0 : LATER_US);
 		break;
 	case 'w':
 		server_wait(x->session, 60 * 1000000ULL);
@@ -316,7 +316,7 @@ static void toy_data(void *state, struct span octets, bool last)
 		reply_sum(x);
 	} else if (x->letter == 'h') {
 		server_hold(x->session);
-		loop_timer_start(x->timer, LATER_US);
+		loop_timer_start(x->timer, x->toy->hasty ? 0 : LATER_US);
 	}
 }
 

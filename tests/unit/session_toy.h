@@ -31,6 +31,7 @@ struct toy {
 	uint64_t written;  /* octets of long answers */
 	uint64_t streamed; /* octets of streamed bodies */
 	int open_error;    /* what OPEN shall return */
+	bool hasty;        /* "some turns later" is the next turn */
 	bool kill_on_wake, kill_on_writable;
 	struct toy_state *held; /* the last session that H holds */
 };
