@@ -125,6 +125,8 @@ static int check_free(const struct daemon_endpoint *p, struct err_text *e)
 	if (fd < 0)
 		return 0; /* the listener will say what is wrong */
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+	if (p->address.u.sa.sa_family == AF_INET6)
+		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on); /* as listeners do */
 	if (bind(fd, &p->address.u.sa, p->address.n) < 0 && errno == EADDRINUSE)
 		rc = err_set(e, ERR_IO,
 		             "listen on %s: address already in use: another program (or another "

@@ -137,7 +137,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	check(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair) == 0);
 	p.fd = pair[1];
 	check(stream_plain_create(loop, pair[0], &stream) == 0);
-	check(server_start(loop, stream, &toy_protocol, &limits, &p.toy, on_ended, &p, &p.session) == 0);
+	check(server_start(loop, stream, &toy_protocol, &limits, &p.toy, on_ended, &p,
+	                   &p.session) == 0);
 	loop_hook_add(loop, &p.hook);
 	while (p.session != NULL)
 		loop_run(loop);
