@@ -106,10 +106,8 @@ int header_unfold(struct span value, char *out, size_t cap, struct span *result)
 	for (size_t i = 0; i < value.n; i++) {
 		uint8_t c = value.p[i];
 
-		if (empty_line(span_after(value, i)) > 0) {
-			i += c == '\r';
+		if (empty_line(span_after(value, i)) > 0) /* the CR, then the LF */
 			continue;
-		}
 		if (n + 1 >= cap) {
 			whole = false;
 			break;

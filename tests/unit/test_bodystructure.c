@@ -368,6 +368,27 @@ static void test_parse_hostile(void **state)
 	free(p);
 }
 
+/* Structures as deep as is read, and one deeper. */
+static void test_parse_depth(void **state)
+{
+	(void)state;
+	for (unsigned depth = BODYSTRUCTURE_DEPTH; depth <= BODYSTRUCTURE_DEPTH + 1; depth++) {
+		static struct bodystructure_part parts[PARTS];
+		const char *leaf = "(\"a\" \"b\" NIL NIL NIL \"c\" 1)", *end = " \"x\")";
+		char text[1024];
+		size_t n, at = depth - 1;
+
+		memset(text, '(', at);
+		at += (size_t)snprintf(text + at, sizeof text - at, "%s", leaf);
+		for (unsigned i = 1; i < depth; i++)
+			at += (size_t)snprintf(text + at, sizeof text - at, "%s", end);
+		assert_int_equal(bodystructure_parse(span_of(text, at), parts, PARTS, &n),
+		                 depth <= BODYSTRUCTURE_DEPTH ? 0 : ERR_TOO_BIG);
+		if (depth <= BODYSTRUCTURE_DEPTH)
+			assert_int_equal(strlen(parts[n - 1].section), 2 * (depth - 1) - 1);
+	}
+}
+
 /* Texts longer than their fields are cut at a character. */
 static void test_parse_cut(void **state)
 {
@@ -399,6 +420,7 @@ int main(void)
 		cmocka_unit_test(test_parse),
 		cmocka_unit_test(test_both_ways),
 		cmocka_unit_test(test_parse_hostile),
+		cmocka_unit_test(test_parse_depth),
 		cmocka_unit_test(test_parse_cut),
 	};
 

@@ -191,6 +191,8 @@ static void test_widen(void **state)
 		{ 10 * B, 20 * B, 7, 9 * B, B },
 		{ 10 * B + 5, 10 * B + 5, 1, 10 * B, 5 },
 		{ 10 * B + 5, 9 * B + 1, UINT64_MAX, 9 * B, B + 5 },
+		{ 10 * B + 5, 9 * B + 1, 5 * B, 9 * B, B + 5 },
+		{ 10 * B + 5, 9 * B + 1, B + 4, 9 * B, B + 5 },
 		{ UINT64_MAX, UINT64_MAX - 1, 1, UINT64_MAX - B + 1, B - 1 },
 	};
 

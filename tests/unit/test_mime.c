@@ -336,8 +336,8 @@ static void test_random(void **state)
 {
 	static const char *const pieces[] = {
 		"\r\n", "\n", "\r", "--", "--a", "--b", "--ab", "--a--", "--b--", " ", "x", ":", "\xff", "",
-		"Content-Type: multipart/mixed; boundary=a\r\n", "Content-Type: multipart/digest; "
-		    "boundary=b\n",
+		"Content-Type: multipart/mixed; boundary=a\r\n",
+		"Content-Type: multipart/digest; boundary=b\n",
 		"Content-Type: message/rfc822\r\n", "Content-Type: multipart/x; boundary=ab\r\n\r\n",
 		"Content-Transfer-Encoding: base64\r\n", "\r\n\r\n", "A: b\r\n",
 	};
@@ -516,6 +516,60 @@ static void test_unpack_broken(void **state)
 	assert_int_equal(mime_unpack(span_of(record, used), out, PARTS, &n2), ERR_UNSUPPORTED);
 }
 
+/* Records that mime_pack never makes: they would lead into loops and deep recursion. */
+static void test_unpack_impossible(void **state)
+{
+	/* version, count; then kind and flags, distance to the parent, three sizes, lines */
+	static const uint8_t two_in_message[] = { 1, 3, 2, 0, 0, 9, 0, 0, 1, 0, 0, 1, 0, 0, 2, 1, 0,
+	    1, 0 };
+	static const uint8_t two_in_multipart[] = { 1, 3, 1, 0, 0, 9, 0, 0, 1, 0, 0, 1, 0, 0, 2, 1,
+	    0, 1, 0 };
+	static const uint8_t leaf_is_parent[] = { 1, 2, 0, 0, 0, 9, 0, 0, 1, 0, 0, 1, 0 };
+	static const uint8_t own_parent[] = { 1, 2, 1, 0, 0, 9, 0, 0, 0, 0, 0, 1, 0 };
+	static const uint8_t no_child[] = { 1, 1, 1, 0, 0, 9, 0 };
+	static const uint8_t child_outside[] = { 1, 2, 1, 0, 0, 9, 0, 0, 1, 3, 3, 4, 0 };
+	/* part 3 stands in part 1, which part 2 closed by standing in part 0 */
+	static const uint8_t closed_parent[] = { 1, 5, 1, 0, 0, 9, 0, 1, 1, 0, 0, 4, 0, 0, 1, 0, 0,
+	    1, 0,
+		0, 3, 4, 0, 1, 0, 0, 3, 1, 0, 1, 0 };
+	static const struct {
+		const uint8_t *p;
+		size_t n;
+		int rc;
+	} records[] = {
+		{ two_in_multipart, sizeof two_in_multipart, 0 },
+		{ two_in_message, sizeof two_in_message, ERR_MALFORMED },
+		{ leaf_is_parent, sizeof leaf_is_parent, ERR_MALFORMED },
+		{ own_parent, sizeof own_parent, ERR_MALFORMED },
+		{ no_child, sizeof no_child, ERR_MALFORMED },
+		{ child_outside, sizeof child_outside, ERR_MALFORMED },
+		{ closed_parent, sizeof closed_parent, ERR_MALFORMED },
+	};
+	struct mime_part parts[MIME_DEPTH + 2];
+	uint8_t deep[8 * (MIME_DEPTH + 2)];
+	size_t n;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof records / sizeof records[0]; i++)
+		assert_int_equal(mime_unpack(span_of(records[i].p, records[i].n), parts, PARTS, &n),
+		                 records[i].rc);
+	for (unsigned depth = MIME_DEPTH; depth <= MIME_DEPTH + 1; depth++) {
+		size_t at = 0;
+
+		deep[at++] = 1;
+		deep[at++] = (uint8_t)depth;
+		for (unsigned i = 0; i < depth; i++) {
+			deep[at++] = i + 1 < depth ? MIME_MULTIPART : MIME_LEAF;
+			if (i > 0)
+				deep[at++] = 1;
+			memset(deep + at, 0, 4);
+			at += 4;
+		}
+		assert_int_equal(mime_unpack(span_of(deep, at), parts, MIME_DEPTH + 2, &n),
+		                 depth <= MIME_DEPTH ? 0 : ERR_MALFORMED);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -529,6 +583,7 @@ int main(void)
 		cmocka_unit_test(test_sections),
 		cmocka_unit_test(test_sections_single),
 		cmocka_unit_test(test_unpack_broken),
+		cmocka_unit_test(test_unpack_impossible),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
