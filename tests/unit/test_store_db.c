@@ -1,4 +1,7 @@
-/* The store's tables: what is put can be got, also after reopening; numbers are never given twice. */
+/*
+ * The store's tables: what is put can be got, also after reopening; numbers are never given
+ * twice.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
