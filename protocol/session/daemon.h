@@ -31,7 +31,7 @@ struct daemon_options {
 	size_t n_services;
 	unsigned workers; /* 0: number of cores */
 	struct server_limits limits;
-	unsigned max_sessions, max_per_address; /* local connections are not counted */
+	unsigned max_sessions, max_per_address; /* local connections count for the first only */
 	struct tls_options tls; /* server side; not read when all addresses are local */
 	/*
 	 * On each worker's thread, before it serves and after its last session: what the program

@@ -16,13 +16,6 @@ static void end_if_done(struct daemon_worker *w)
 		loop_stop(w->loop);
 }
 
-/* Local connections have no address to be limited by, and are not counted. */
-static void uncount(struct daemon_worker *w, const struct stream_info *info)
-{
-	if (!info->local)
-		listen_limits_drop(w->daemon->listen_limits, &info->peer);
-}
-
 static void on_ended(void *ctx, struct server_session *s)
 {
 	struct daemon_session *x = ctx;
@@ -30,7 +23,7 @@ static void on_ended(void *ctx, struct server_session *s)
 	struct stream_info info;
 
 	stream_info(server_stream(s), &info);
-	uncount(w, &info);
+	listen_limits_drop(w->daemon->listen_limits, &info.peer);
 	*(x->prev != NULL ? &x->prev->next : &w->sessions) = x->next;
 	if (x->next != NULL)
 		x->next->prev = x->prev;
@@ -75,7 +68,7 @@ static void on_accepted(void *ctx, struct stream *stream)
 	w->sessions = x;
 	return;
 refused:
-	uncount(w, &info);
+	listen_limits_drop(w->daemon->listen_limits, &info.peer);
 	free(x);
 }
 
@@ -141,7 +134,7 @@ static int listen_everywhere(struct daemon_worker *w, struct err_text *e)
 			.fd = -1,
 			.alpn = p->alpn,
 			.tls = daemon_hold_tls,
-			.limits = p->unix_path == NULL ? d->listen_limits : NULL,
+			.limits = d->listen_limits,
 			.accepted = on_accepted,
 			.ctx = spot,
 		};
