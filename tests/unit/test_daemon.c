@@ -22,7 +22,7 @@ static void test_services_share_an_address(void **state)
 {
 	struct fixture f;
 	struct link k;
-	char want[256];
+	char want[512];
 
 	(void)state;
 	daemon_setup(&f);
