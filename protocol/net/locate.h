@@ -21,7 +21,8 @@ struct locate_route {
 	char host[256]; /* name or address */
 	unsigned port;
 };
-/* Reads "b.example rnasp 127.0.0.1:4403". 0, or ERR_MALFORMED with E filled. */
+/* Reads "b.example rnasp 127.0.0.1:4403". 0, or ERR_MALFORMED with E filled. Several routes of one
+ * domain and service are tried in their order. */
 int locate_parse_route(const char *text, struct locate_route *out, struct err_text *e);
 
 struct locate_options {
@@ -33,6 +34,7 @@ struct locate_options {
 };
 
 struct locator;
+/* 0, ERR_NOMEM, ERR_CONFIG with E filled. */
 int locator_create(struct loop *l, const struct locate_options *options, struct locator **out,
                    struct err_text *e);
 void locator_free(struct locator *r); /* lookups under way are cancelled without callback */
@@ -55,7 +57,7 @@ struct locate_lookup *locate_start(struct locator *r, const char *domain,
                                    void (*done)(void *ctx, int error, const struct located *list,
                                                 size_t n, const char *why),
                                    void *ctx);
-void locate_cancel(struct locate_lookup *k); /* no DONE after this */
+void locate_cancel(struct locate_lookup *k); /* no DONE after this; NULL is fine */
 
 /* The order of SRV records (RFC 2782), as a function: indexes of RECORDS in the order to try them.
  * BELOW gives a random number in [0, LIMIT). */
