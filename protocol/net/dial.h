@@ -35,6 +35,6 @@ struct dial *dial_start(struct loop *l, const char *domain, enum locate_service 
                         const struct dial_options *options,
                         void (*done)(void *ctx, int error, struct stream *stream, const char *why),
                         void *ctx);
-void dial_cancel(struct dial *d); /* no DONE after this; NULL is fine */
+void dial_cancel(struct dial *d); /* before DONE only; none follows. NULL is fine */
 
 #endif
