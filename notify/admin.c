@@ -19,15 +19,31 @@ const char *admin_config_path(const char *path)
 	return path != NULL ? path : named != NULL && named[0] != '\0' ? named : "notify.conf";
 }
 
-/* What a command line says; options that a command does not take are refused by it. */
+const char *admin_option(char **argv)
+{
+	/* Behind an option that wants a value, and has one that is not wanted, stands that value. */
+	for (int i = optind - 1; i > 0 && i >= optind - 2; i--) {
+		if (argv[i][0] == '-') {
+			return argv[i];
+		}
+	}
+	return "an option";
+}
+
+/* Options that a command may take beside -c. */
+enum takes { TAKES_JSON = 1, TAKES_SECRET = 2 };
+
+/* What a command line says. */
 struct words {
 	const char *config, *password_file;
 	bool token, json;
 	char **rest;
 	int n_rest;
+	struct mailbox name; /* of the commands that want a mailbox */
 };
 
-static int parse(int argc, char **argv, struct words *out)
+/* WHAT: the command's name, for messages; argv[0] is its last word. */
+static int parse(const char *what, unsigned takes, int argc, char **argv, struct words *out)
 {
 	static const struct option options[] = {
 		{ "password-file", required_argument, NULL, 'p' },
@@ -38,30 +54,25 @@ static int parse(int argc, char **argv, struct words *out)
 	int c;
 
 	*out = (struct words) { 0 };
-	while ((c = getopt_long(argc, argv, "c:", options, NULL)) != -1) {
-		switch (c) {
-		case 'c':
+	while ((c = getopt_long(argc, argv, ":c:", options, NULL)) != -1) {
+		if (c == 'c') {
 			out->config = optarg;
-			break;
-		case 'p':
+		} else if (c == 'p' && (takes & TAKES_SECRET) != 0) {
 			out->password_file = optarg;
-			break;
-		case 't':
+		} else if (c == 't' && (takes & TAKES_SECRET) != 0) {
 			out->token = true;
-			break;
-		case 'j':
+		} else if (c == 'j' && (takes & TAKES_JSON) != 0) {
 			out->json = true;
-			break;
-		default:
-			return program_usage(ADMIN_PROGRAM, "%s: unknown or incomplete option",
-			                     argv[0]);
+		} else {
+			return program_usage(ADMIN_PROGRAM, "%s: %s %s", what, admin_option(argv),
+			                     c == ':' ? "wants a value" : "is no option of it");
 		}
 	}
 	out->rest = argv + optind;
 	out->n_rest = argc - optind;
 	if (out->token && out->password_file != NULL) {
 		return program_usage(ADMIN_PROGRAM,
-		                     "%s: --token and --password-file exclude each other", argv[0]);
+		                     "%s: --token and --password-file exclude each other", what);
 	}
 	return 0;
 }
@@ -73,7 +84,7 @@ struct place {
 
 static int place_open(const struct words *w, struct place *p, struct err_text *e)
 {
-	struct db_options options = { 0 };
+	const struct db_options options = { 0 };
 	int r = config_read(admin_config_path(w->config), &p->config, e);
 
 	p->db = NULL;
@@ -92,8 +103,7 @@ static void place_close(struct place *p)
 	config_free(&p->config);
 }
 
-/* --- mailbox -------------------------------------------------------------------------------------
- */
+/* --- mailbox ------------------------------------------------------------------------------- */
 
 static bool serves(const struct config *c, const char *domain)
 {
@@ -103,14 +113,6 @@ static bool serves(const struct config *c, const char *domain)
 		}
 	}
 	return false;
-}
-
-static int parse_name(const char *text, struct mailbox *out, struct err_text *e)
-{
-	return name_parse_mailbox(span_str(text), out) == 0
-	           ? 0
-	           : err_set(e, ERR_MALFORMED, "\"%.300s\" is no mailbox (as in bob@b.example)",
-	                     text);
 }
 
 static int commit(struct kv_txn *t, int r, const char *doing, struct err_text *e)
@@ -123,22 +125,38 @@ static int commit(struct kv_txn *t, int r, const char *doing, struct err_text *e
 	return r == 0 || (e->text[0] != '\0') ? r : err_set(e, r, "%s: %s", doing, err_phrase(r));
 }
 
+/* Whether the mailbox is there, as it must be or must not: 0, or an error with E filled. */
+static int look(struct place *p, const struct mailbox *name, bool there, struct err_text *e)
+{
+	struct kv_txn *t = db_read_begin(p->db);
+	struct db_mailbox m;
+	int r = t == NULL ? ERR_NOMEM : db_mailbox_find(p->db, t, name, &m);
+
+	db_read_end(t);
+	if (r == 0 && !there) {
+		return err_set(e, ERR_EXISTS, "mailbox %s is there already", name->text);
+	}
+	if (r == ERR_NOT_FOUND) {
+		return there ? err_set(e, r, "there is no mailbox %s", name->text) : 0;
+	}
+	return r == 0 ? 0 : err_set(e, r, "read mailbox %s: %s", name->text, err_phrase(r));
+}
+
 static int mailbox_add(struct place *p, const struct words *w, struct err_text *e)
 {
-	struct db_mailbox m = { .created_us = clock_now_us() };
+	struct db_mailbox m = { .created_us = clock_now_us(), .name = w->name };
 	struct kv_txn *t;
-	int r = parse_name(w->rest[0], &m.name, e);
+	int r;
 
-	if (r != 0) {
-		return r;
-	}
 	if (!serves(&p->config, mailbox_domain(&m.name))) {
 		return err_set(
 		    e, ERR_CONFIG,
 		    "domain %s is not served here: add \"domain = %s\" to the configuration",
 		    mailbox_domain(&m.name), mailbox_domain(&m.name));
 	}
-	if ((r = program_secret(w->password_file, w->token, &m.hash, e)) != 0 ||
+	/* Looked for first: nobody shall be given a token that opens nothing. */
+	if ((r = look(p, &m.name, false, e)) != 0 ||
+	    (r = program_secret(w->password_file, w->token, &m.hash, e)) != 0 ||
 	    (r = kv_write_begin(db_kv(p->db), &t)) != 0) {
 		return r;
 	}
@@ -149,33 +167,15 @@ static int mailbox_add(struct place *p, const struct words *w, struct err_text *
 	return commit(t, r, "add the mailbox", e);
 }
 
-/* Looks the mailbox up in a write transaction; *T is open on success. */
-static int mailbox_find(struct place *p, const char *text, struct db_mailbox *m, struct kv_txn **t,
-                        struct err_text *e)
-{
-	struct mailbox name;
-	int r = parse_name(text, &name, e);
-
-	if (r != 0 || (r = kv_write_begin(db_kv(p->db), t)) != 0) {
-		return r;
-	}
-	if ((r = db_mailbox_find(p->db, *t, &name, m)) != 0) {
-		kv_write_abort(*t);
-		return err_set(
-		    e, r, r == ERR_NOT_FOUND ? "there is no mailbox %s" : "read mailbox %s failed",
-		    name.text);
-	}
-	return 0;
-}
-
 static int mailbox_remove(struct place *p, const struct words *w, struct err_text *e)
 {
-	struct db_mailbox m;
 	struct kv_txn *t;
-	int r = mailbox_find(p, w->rest[0], &m, &t, e);
+	int r = look(p, &w->name, true, e);
 
-	return r != 0 ? r
-	              : commit(t, db_mailbox_remove(p->db, t, &m.name), "remove the mailbox", e);
+	if (r != 0 || (r = kv_write_begin(db_kv(p->db), &t)) != 0) {
+		return r;
+	}
+	return commit(t, db_mailbox_remove(p->db, t, &w->name), "remove the mailbox", e);
 }
 
 static int mailbox_password(struct place *p, const struct words *w, struct err_text *e)
@@ -183,13 +183,17 @@ static int mailbox_password(struct place *p, const struct words *w, struct err_t
 	struct password_hash hash;
 	struct db_mailbox m;
 	struct kv_txn *t;
-	int r = program_secret(w->password_file, w->token, &hash, e);
+	int r = look(p, &w->name, true, e);
 
-	if (r != 0 || (r = mailbox_find(p, w->rest[0], &m, &t, e)) != 0) {
+	if (r != 0 || (r = program_secret(w->password_file, w->token, &hash, e)) != 0 ||
+	    (r = kv_write_begin(db_kv(p->db), &t)) != 0) {
 		return r;
 	}
-	m.hash = hash;
-	return commit(t, db_mailbox_put(p->db, t, &m), "change the password", e);
+	if ((r = db_mailbox_find(p->db, t, &w->name, &m)) == 0) {
+		m.hash = hash;
+		r = db_mailbox_put(p->db, t, &m);
+	}
+	return commit(t, r, "change the password", e);
 }
 
 static void print_mailbox(const struct db_mailbox *m, bool json)
@@ -225,67 +229,60 @@ static int mailbox_list(struct place *p, const struct words *w, struct err_text 
 	return r == ERR_NOT_FOUND ? 0 : err_set(e, r, "list mailboxes: %s", err_phrase(r));
 }
 
+/* Opens what -c names, runs RUN there. The exit code. */
+static int at_place(const struct words *w, int (*run)(struct place *p, const struct words *w,
+                                                      struct err_text *e))
+{
+	struct err_text e = { "" };
+	struct place p;
+	int r = place_open(w, &p, &e);
+
+	if (r == 0) {
+		r = run(&p, w, &e);
+		place_close(&p);
+	}
+	return r != 0 ? program_fail(ADMIN_PROGRAM, r, &e) : program_finish(ADMIN_PROGRAM);
+}
+
 int admin_mailbox(int argc, char **argv)
 {
 	static const struct {
-		const char *name;
-		int words;
+		const char *name, *whole;
+		bool wants_name;
+		unsigned takes;
 		int (*run)(struct place *p, const struct words *w, struct err_text *e);
 	} verbs[] = {
-		{ "add", 1, mailbox_add },
-		{ "list", 0, mailbox_list },
-		{ "remove", 1, mailbox_remove },
-		{ "password", 1, mailbox_password },
+		{ "add", "mailbox add", true, TAKES_SECRET, mailbox_add },
+		{ "list", "mailbox list", false, TAKES_JSON, mailbox_list },
+		{ "remove", "mailbox remove", true, 0, mailbox_remove },
+		{ "password", "mailbox password", true, TAKES_SECRET, mailbox_password },
 	};
-	struct err_text e = { "" };
 	struct words w;
-	struct place p;
 	int r;
 
 	for (size_t i = 0; argc > 1 && i < sizeof verbs / sizeof verbs[0]; i++) {
 		if (strcmp(argv[1], verbs[i].name) != 0) {
 			continue;
 		}
-		if ((r = parse(argc - 1, argv + 1, &w)) != 0) {
+		if ((r = parse(verbs[i].whole, verbs[i].takes, argc - 1, argv + 1, &w)) != 0) {
 			return r;
 		}
-		if (w.n_rest != verbs[i].words) {
-			return program_usage(ADMIN_PROGRAM, "mailbox %s wants %s", argv[1],
-			                     verbs[i].words == 0 ? "no name" : "one mailbox");
+		if (w.n_rest != verbs[i].wants_name) {
+			return program_usage(ADMIN_PROGRAM, "%s wants %s", verbs[i].whole,
+			                     verbs[i].wants_name ? "one mailbox" : "no name");
 		}
-		if ((r = place_open(&w, &p, &e)) == 0) {
-			r = verbs[i].run(&p, &w, &e);
-			place_close(&p);
+		if (verbs[i].wants_name &&
+		    name_parse_mailbox(span_str(w.rest[0]), &w.name) != 0) {
+			return program_usage(ADMIN_PROGRAM,
+			                     "%s: \"%.300s\" is no mailbox (as in bob@b.example)",
+			                     verbs[i].whole, w.rest[0]);
 		}
-		return r != 0 ? program_fail(ADMIN_PROGRAM, r, &e) : program_finish(ADMIN_PROGRAM);
+		return at_place(&w, verbs[i].run);
 	}
 	return program_usage(ADMIN_PROGRAM, "mailbox wants add, list, remove or password");
 }
 
-/* --- backup, check, stats
- * ------------------------------------------------------------------------- */
-
-static int with_place(int argc, char **argv, int words,
-                      int (*run)(struct place *p, const struct words *w, struct err_text *e))
-{
-	struct err_text e = { "" };
-	struct words w;
-	struct place p;
-	int r = parse(argc, argv, &w);
-
-	if (r != 0) {
-		return r;
-	}
-	if (w.n_rest != words || w.token || w.password_file != NULL) {
-		return program_usage(ADMIN_PROGRAM, "%s wants %s", argv[0],
-		                     words == 0 ? "no argument" : "one directory");
-	}
-	if ((r = place_open(&w, &p, &e)) == 0) {
-		r = run(&p, &w, &e);
-		place_close(&p);
-	}
-	return r != 0 ? program_fail(ADMIN_PROGRAM, r, &e) : program_finish(ADMIN_PROGRAM);
-}
+/* --- backup, check, stats ------------------------------------------------------------------ */
 
 static int run_backup(struct place *p, const struct words *w, struct err_text *e)
 {
@@ -348,15 +345,36 @@ static int run_stats(struct place *p, const struct words *w, struct err_text *e)
 
 int admin_backup(int argc, char **argv)
 {
-	return with_place(argc, argv, 1, run_backup);
+	struct words w;
+	int r = parse("backup", 0, argc, argv, &w);
+
+	if (r != 0) {
+		return r;
+	}
+	return w.n_rest == 1 ? at_place(&w, run_backup)
+	                     : program_usage(ADMIN_PROGRAM, "backup wants one directory");
 }
 
 int admin_check(int argc, char **argv)
 {
-	return with_place(argc, argv, 0, run_check);
+	struct words w;
+	int r = parse("check", 0, argc, argv, &w);
+
+	if (r != 0) {
+		return r;
+	}
+	return w.n_rest == 0 ? at_place(&w, run_check)
+	                     : program_usage(ADMIN_PROGRAM, "check wants no argument");
 }
 
 int admin_stats(int argc, char **argv)
 {
-	return with_place(argc, argv, 0, run_stats);
+	struct words w;
+	int r = parse("stats", TAKES_JSON, argc, argv, &w);
+
+	if (r != 0) {
+		return r;
+	}
+	return w.n_rest == 0 ? at_place(&w, run_stats)
+	                     : program_usage(ADMIN_PROGRAM, "stats wants no argument");
 }

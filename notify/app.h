@@ -6,7 +6,7 @@
 #include "notify/db.h"
 #include "notify/policy.h"
 #include "notify/waiters.h"
-#include "session/daemon.h"
+#include "session/server.h"
 #include "session/login.h"
 
 struct app {
@@ -16,7 +16,6 @@ struct app {
 	struct login *login;
 	struct waiters *waiters;
 	struct policy_settings policy;
-	uint64_t wait_us; /* the longest a retrieve may wait */
 };
 
 /* Of one worker. */
@@ -28,14 +27,14 @@ struct app_worker {
 	struct waiters_loop *waiters;
 };
 
-/* The worker that a session was opened on: APP is what server_protocol's open is given. */
-static inline struct app_worker *app_worker_of(void *app)
-{
-	return daemon_worker_state(app);
-}
-
-/* RNASP, the stores' side (intake.c); RNAQP, the mail programs' side (query.c). */
+/*
+ * RNASP, the stores' side (intake_session.c); RNAQP, the mail programs' side (query.c). Their
+ * `open` finds the worker by daemon_worker_state; the two functions are that `open` for a worker
+ * that is known.
+ */
 extern const struct server_protocol intake_protocol;
 extern const struct server_protocol query_protocol;
+int intake_open(struct server_session *s, struct app_worker *worker, void **state);
+int query_open(struct server_session *s, struct app_worker *worker, void **state);
 
 #endif

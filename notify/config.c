@@ -6,6 +6,9 @@
 #include "base/name.h"
 #include "net/address.h"
 
+#define DAY_S 86400ULL
+
+/* In the order of the enums. */
 static const char *const unverified_words[] = { "refuse", "keep", NULL };
 static const char *const strangers_words[] = { "accept", NULL };
 static const char *const level_words[] = { "error", "warn", "info", "debug", NULL };
@@ -13,46 +16,55 @@ static const char *const level_words[] = { "error", "warn", "info", "debug", NUL
 #define AT(member) offsetof(struct config, member)
 
 const struct conf_key config_keys[] = {
-	{ "domain", CONF_LIST, AT(domains), 0, 0, NULL, NULL, true,
-	  "a domain whose mailboxes this agent serves; may repeat" },
-	{ "data", CONF_PATH, AT(data), 0, 0, NULL, NULL, true, "the data directory, mode 0700" },
-	{ "certificate", CONF_PATH, AT(certificate), 0, 0, NULL, NULL, true,
-	  "PEM file: the certificate for the domains, then its chain" },
-	{ "key", CONF_PATH, AT(key), 0, 0, NULL, NULL, true,
-	  "PEM file: the certificate's private key" },
-	{ "ca-file", CONF_PATH, AT(ca_file), 0, 0, NULL, NULL, false,
-	  "PEM file: authorities that prove stores; without it the system's" },
-	{ "listen-rnasp", CONF_LIST, AT(listen_rnasp), 0, 0, NULL, NULL, true,
-	  "address:port or unix:path for stores; may repeat" },
-	{ "listen-rnaqp", CONF_LIST, AT(listen_rnaqp), 0, 0, NULL, NULL, true,
-	  "address:port or unix:path for mail programs; may repeat" },
-	{ "dns-server", CONF_LIST, AT(dns_servers), 0, 0, NULL, NULL, false,
-	  "address:port of a DNS server; may repeat; without it the system's" },
-	{ "workers", CONF_NUMBER, AT(workers), 0, 256, NULL, "0", false,
-	  "threads that serve; 0: one for each core" },
-	{ "unverified", CONF_CHOICE, AT(unverified), 0, 0, unverified_words, "refuse", false,
-	  "what becomes of notifications whose sender's domain is not proved" },
-	{ "strangers", CONF_CHOICE, AT(strangers), 0, 0, strangers_words, "accept", false,
-	  "what becomes of notifications from senders on no list" },
-	{ "retention", CONF_DURATION, AT(retention_s), 60, 3650ULL * 86400, NULL, "90d", false,
-	  "how long a notification is kept that does not expire before" },
-	{ "mailbox-notifications", CONF_NUMBER, AT(mailbox_notices), 1, 100000000, NULL, "10000",
-	  false, "notifications kept for one mailbox" },
-	{ "origin-notifications", CONF_NUMBER, AT(origin_notices), 1, 100000000, NULL, "500", false,
-	  "of those, from one sender's domain" },
-	{ "sessions", CONF_NUMBER, AT(max_sessions), 1, 1000000, NULL, "10000", false,
-	  "sessions at once" },
-	{ "sessions-per-address", CONF_NUMBER, AT(sessions_per_address), 1, 1000000, NULL, "100",
-	  false, "sessions at once from one address" },
-	{ "idle-time", CONF_DURATION, AT(idle_s), 1, 86400, NULL, "60s", false,
-	  "a session that says nothing for so long is closed" },
-	{ "first-command-time", CONF_DURATION, AT(first_command_s), 1, 86400, NULL, "15s", false,
-	  "the same before its first command" },
-	{ "wait-time", CONF_DURATION, AT(wait_s), 1, 86400, NULL, "30m", false,
-	  "the longest that retrieve may wait" },
-	{ "log-level", CONF_CHOICE, AT(log_level), 0, 0, level_words, "info", false,
-	  "what is logged to stderr" },
-	{ NULL, 0, 0, 0, 0, NULL, NULL, false, NULL },
+	{ .name = "domain", .type = CONF_LIST, .offset = AT(domains), .required = true,
+	  .help = "a domain whose mailboxes this agent serves; may repeat" },
+	{ .name = "data", .type = CONF_PATH, .offset = AT(data), .required = true,
+	  .help = "the data directory, mode 0700" },
+	{ .name = "certificate", .type = CONF_PATH, .offset = AT(certificate), .required = true,
+	  .help = "PEM file: the certificate for the domains, then its chain" },
+	{ .name = "key", .type = CONF_PATH, .offset = AT(key), .required = true,
+	  .help = "PEM file: the certificate's private key" },
+	{ .name = "ca-file", .type = CONF_PATH, .offset = AT(ca_file),
+	  .help = "PEM file: authorities that prove stores; without it the system's" },
+	{ .name = "listen-rnasp", .type = CONF_LIST, .offset = AT(listen_rnasp), .required = true,
+	  .help = "address:port or unix:path for stores; may repeat" },
+	{ .name = "listen-rnaqp", .type = CONF_LIST, .offset = AT(listen_rnaqp), .required = true,
+	  .help = "address:port or unix:path for mail programs; may repeat" },
+	{ .name = "dns-server", .type = CONF_LIST, .offset = AT(dns_servers),
+	  .help = "address:port of a DNS server; may repeat; without it the system's" },
+	{ .name = "workers", .type = CONF_NUMBER, .offset = AT(workers), .max = 256,
+	  .initial = "0", .help = "threads that serve; 0: one for each core" },
+	{ .name = "unverified", .type = CONF_CHOICE, .offset = AT(unverified),
+	  .choices = unverified_words, .initial = "refuse",
+	  .help = "what becomes of notifications whose sender's domain is not proved" },
+	{ .name = "strangers", .type = CONF_CHOICE, .offset = AT(strangers),
+	  .choices = strangers_words, .initial = "accept",
+	  .help = "what becomes of notifications from senders on no list" },
+	{ .name = "retention", .type = CONF_DURATION, .offset = AT(retention_s), .min = 60,
+	  .max = 3650 * DAY_S, .initial = "90d",
+	  .help = "how long a notification is kept that does not expire before" },
+	{ .name = "mailbox-notifications", .type = CONF_NUMBER, .offset = AT(mailbox_notices),
+	  .min = 1, .max = 100000000, .initial = "10000",
+	  .help = "notifications kept for one mailbox" },
+	{ .name = "origin-notifications", .type = CONF_NUMBER, .offset = AT(origin_notices),
+	  .min = 1, .max = 100000000, .initial = "500",
+	  .help = "of those, from one sender's domain" },
+	{ .name = "sessions", .type = CONF_NUMBER, .offset = AT(max_sessions), .min = 1,
+	  .max = 1000000, .initial = "10000", .help = "sessions at once" },
+	{ .name = "sessions-per-address", .type = CONF_NUMBER, .offset = AT(sessions_per_address),
+	  .min = 1, .max = 1000000, .initial = "100", .help = "sessions at once from one address" },
+	{ .name = "idle-time", .type = CONF_DURATION, .offset = AT(idle_s), .min = 1, .max = DAY_S,
+	  .initial = "60s", .help = "a session that says nothing for so long is closed" },
+	{ .name = "first-command-time", .type = CONF_DURATION, .offset = AT(first_command_s),
+	  .min = 1, .max = DAY_S, .initial = "15s", .help = "the same before its first command" },
+	{ .name = "wait-time", .type = CONF_DURATION, .offset = AT(wait_s), .min = 1, .max = DAY_S,
+	  .initial = "30m", .help = "the longest that retrieve may wait" },
+	{ .name = "login-failures", .type = CONF_NUMBER, .offset = AT(login_failures), .min = 1,
+	  .max = 1000000, .initial = "5",
+	  .help = "failed logins a minute, for a mailbox or an address" },
+	{ .name = "log-level", .type = CONF_CHOICE, .offset = AT(log_level),
+	  .choices = level_words, .initial = "info", .help = "what is logged to stderr" },
+	{ .name = NULL },
 };
 
 static int check_domains(const char *path, struct config *c, struct err_text *e)
@@ -74,18 +86,17 @@ static int check_domains(const char *path, struct config *c, struct err_text *e)
 }
 
 static int check_addresses(const char *path, const char *key, const struct conf_list *list,
-                           struct err_text *e)
+                           bool local, struct err_text *e)
 {
 	for (size_t i = 0; i < list->n; i++) {
 		struct address address;
 
-		if (strncmp(list->item[i], "unix:", 5) != 0 &&
-		    address_parse(list->item[i], &address) != 0) {
-			return conf_error(
-			    e, path, list->line[i], key,
-			    "\"%s\" is no address (allowed: 127.0.0.1:4403, [::1]:4403, "
-			    "unix:/path)",
-			    list->item[i]);
+		if (address_parse(list->item[i], &address) != 0 &&
+		    (!local || strncmp(list->item[i], "unix:/", 6) != 0)) {
+			return conf_error(e, path, list->line[i], key,
+			                  "\"%s\" is no address (allowed: 127.0.0.1:4403, "
+			                  "[::1]:4403%s)",
+			                  list->item[i], local ? ", unix:/path" : "");
 		}
 	}
 	return 0;
@@ -98,10 +109,11 @@ int config_read(const char *path, struct config *c, struct err_text *e)
 
 	memset(c, 0, sizeof *c);
 	if ((r = conf_read(path, &schema, c, e)) != 0 || (r = check_domains(path, c, e)) != 0 ||
-	    (r = check_addresses(path, "listen-rnasp", &c->listen_rnasp, e)) != 0) {
+	    (r = check_addresses(path, "listen-rnasp", &c->listen_rnasp, true, e)) != 0 ||
+	    (r = check_addresses(path, "listen-rnaqp", &c->listen_rnaqp, true, e)) != 0) {
 		return r;
 	}
-	return check_addresses(path, "listen-rnaqp", &c->listen_rnaqp, e);
+	return check_addresses(path, "dns-server", &c->dns_servers, false, e);
 }
 
 void config_free(struct config *c)

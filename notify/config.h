@@ -16,6 +16,7 @@ struct config {
 	uint64_t mailbox_notices, origin_notices;
 	uint64_t max_sessions, sessions_per_address;
 	uint64_t idle_s, first_command_s, wait_s;
+	uint64_t login_failures; /* a minute */
 	unsigned log_level; /* enum log_level */
 };
 

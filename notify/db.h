@@ -115,7 +115,7 @@ int db_notice_count(struct db *db, struct kv_txn *t, uint32_t mailbox, uint32_t 
 int db_notice_count_origin(struct db *db, struct kv_txn *t, uint32_t mailbox, struct span origin,
                            uint32_t *kept);
 
-/* Forgets up to LIMIT notices whose time is over at NOW_US. How many. */
+/* Forgets notices whose time is over at NOW_US, looking at LIMIT of them. How many. */
 int db_notice_expire(struct db *db, struct kv_txn *t, uint64_t now_us, unsigned limit);
 
 /* --- administration --------------------------------------------------------------------------- */

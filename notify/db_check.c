@@ -4,6 +4,9 @@
  */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+
+#include <openssl/sha.h>
 
 #include "notify/db_internal.h"
 
@@ -29,9 +32,10 @@ static void say(struct check *c, const char *format, ...)
 	c->n++;
 }
 
-/* Calls EACH for every entry of TABLE. */
-static int walk(struct check *c, enum db_table table,
-                int (*each)(struct check *c, struct span key, struct span value))
+typedef int check_each(void *ctx, struct span key, struct span value);
+
+/* Calls EACH for every entry of TABLE, until it answers an error. */
+static int walk(struct check *c, enum db_table table, check_each *each, void *ctx)
 {
 	struct span key, value;
 	struct kv_cursor *cursor;
@@ -42,7 +46,7 @@ static int walk(struct check *c, enum db_table table,
 	}
 	for (r = kv_cursor_first(cursor, &key, &value); r == 0;
 	     r = kv_cursor_next(cursor, &key, &value)) {
-		if ((r = each(c, key, value)) != 0) {
+		if ((r = each(ctx, key, value)) != 0) {
 			break;
 		}
 	}
@@ -50,8 +54,9 @@ static int walk(struct check *c, enum db_table table,
 	return r == ERR_NOT_FOUND ? 0 : r;
 }
 
-static int check_mailbox(struct check *c, struct span key, struct span value)
+static int check_mailbox(void *ctx, struct span key, struct span value)
 {
+	struct check *c = ctx;
 	struct db_mailbox m;
 	struct db_notice n;
 	uint64_t after = 0;
@@ -77,9 +82,9 @@ static int check_mailbox(struct check *c, struct span key, struct span value)
 	return 0;
 }
 
-/* How many notices refer to an announcement is counted in one walk over the notice table. */
-static int check_announcement(struct check *c, struct span key, struct span value)
+static int check_announcement(void *ctx, struct span key, struct span value)
 {
+	struct check *c = ctx;
 	struct wire_notification n;
 	struct db_announcement a;
 
@@ -124,8 +129,9 @@ static int check_notice_record(struct check *c, struct span key, struct span val
 	return 0;
 }
 
-static int check_notice(struct check *c, struct span key, struct span value)
+static int check_notice(void *ctx, struct span key, struct span value)
 {
+	struct check *c = ctx;
 	struct db_notice n;
 
 	if (key.n < PREFIX_SIZE) {
@@ -155,8 +161,9 @@ static int check_notice(struct check *c, struct span key, struct span value)
 	}
 }
 
-static int check_expiry(struct check *c, struct span key, struct span value)
+static int check_expiry(void *ctx, struct span key, struct span value)
 {
+	struct check *c = ctx;
 	struct db_notice n;
 
 	(void)value;
@@ -168,20 +175,13 @@ static int check_expiry(struct check *c, struct span key, struct span value)
 	return 0;
 }
 
-/* --- sums over the notice table: references of announcements, notices of origins ----------------
- */
+/* --- sums over the notice table: what notices refer to, and what counters say ---------------- */
 
+/* Numbers that can be counted once they are sorted. */
 struct tally {
-	uint64_t *numbers; /* announcement of each notice, sorted */
+	uint64_t *numbers;
 	size_t n, cap;
 };
-
-static int compare(const void *a, const void *b)
-{
-	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-
-	return x < y ? -1 : x > y;
-}
 
 static int tally_add(struct tally *t, uint64_t number)
 {
@@ -199,46 +199,181 @@ static int tally_add(struct tally *t, uint64_t number)
 	return 0;
 }
 
-static int collect(struct check *c, struct tally *tally)
+static int compare(const void *a, const void *b)
 {
-	struct span key, value;
-	struct kv_cursor *cursor;
-	struct db_notice n;
-	int r = kv_cursor_open(c->t, c->db->table[TABLE_NOTICE], &cursor);
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
 
-	if (r != 0) {
-		return r;
-	}
-	for (r = kv_cursor_first(cursor, &key, &value); r == 0;
-	     r = kv_cursor_next(cursor, &key, &value)) {
-		if (db_notice_parse(key, value, &n) == 0 &&
-		    (r = tally_add(tally, n.announcement)) != 0) {
-			break;
-		}
-	}
-	kv_cursor_close(cursor);
-	return r == ERR_NOT_FOUND ? 0 : r;
+	return x < y ? -1 : x > y;
 }
 
-static int check_references(struct check *c)
+static void tally_sort(struct tally *t)
 {
-	struct tally tally = { 0 };
-	struct db_announcement a;
-	int r = collect(c, &tally);
+	if (t->n > 0) {
+		qsort(t->numbers, t->n, sizeof t->numbers[0], compare);
+	}
+}
 
-	if (tally.n > 0) {
-		qsort(tally.numbers, tally.n, sizeof tally.numbers[0], compare);
-	}
-	for (size_t i = 0, j; r == 0 && i < tally.n; i = j) {
-		for (j = i; j < tally.n && tally.numbers[j] == tally.numbers[i]; j++) {
+/* How many of the numbers are below NUMBER. */
+static size_t tally_below(const struct tally *t, uint64_t number)
+{
+	size_t from = 0, to = t->n;
+
+	while (from < to) {
+		size_t middle = from + (to - from) / 2;
+
+		if (t->numbers[middle] < number) {
+			from = middle + 1;
+		} else {
+			to = middle;
 		}
-		if (db_announcement_get(c->db, c->t, tally.numbers[i], &a) == 0 &&
-		    a.notices != j - i) {
-			say(c, "announcement %llu: %u references are counted, %zu are there",
-			    (unsigned long long)a.number, a.notices, j - i);
+	}
+	return from;
+}
+
+static size_t tally_count(const struct tally *t, uint64_t number)
+{
+	return tally_below(t, number + 1) - tally_below(t, number);
+}
+
+/* One number for a mailbox and an origin, 64 bits of a hash but the last value. */
+static uint64_t origin_number(uint32_t mailbox, struct span origin)
+{
+	uint8_t text[4 + NAME_DOMAIN_MAX], hash[SHA256_DIGEST_LENGTH];
+
+	kv_put_u32(text, mailbox);
+	memcpy(text + 4, origin.p, origin.n);
+	SHA256(text, 4 + origin.n, hash);
+	return kv_get_u64(hash) & (UINT64_MAX >> 1);
+}
+
+struct sums {
+	struct check *c;
+	struct tally mailboxes;     /* numbers of the mailbox table */
+	struct tally announcements; /* of each notice */
+	struct tally origins;       /* origin_number of each notice */
+	size_t counted;             /* of the origins, by a counter */
+	uint64_t last_cursor, last_announcement, last_mailbox;
+};
+
+static uint64_t larger(uint64_t a, uint64_t b)
+{
+	return a > b ? a : b;
+}
+
+/* Takes in an entry of the notice table. */
+static int sums_notice(void *ctx, struct span key, struct span value)
+{
+	struct sums *s = ctx;
+	struct db_announcement a;
+	struct db_notice n;
+	int r;
+
+	if (db_notice_parse(key, value, &n) != 0) {
+		return 0; /* another kind of entry, or told already */
+	}
+	s->last_cursor = larger(s->last_cursor, n.cursor);
+	if ((r = tally_add(&s->announcements, n.announcement)) != 0) {
+		return r;
+	}
+	if (db_announcement_get(s->c->db, s->c->t, n.announcement, &a) != 0) {
+		return 0; /* told already */
+	}
+	return tally_add(&s->origins, origin_number(n.mailbox, a.origin));
+}
+
+static int sums_mailbox(void *ctx, struct span key, struct span value)
+{
+	struct sums *s = ctx;
+	struct db_mailbox m;
+
+	if (db_mailbox_parse(key, value, &m) != 0) {
+		return 0;
+	}
+	s->last_mailbox = larger(s->last_mailbox, m.number);
+	return tally_add(&s->mailboxes, m.number);
+}
+
+/* An entry of the notice table against the sums. */
+static int judge_notice(void *ctx, struct span key, struct span value)
+{
+	struct sums *s = ctx;
+	size_t there;
+
+	if (key.n < PREFIX_SIZE) {
+		return 0;
+	}
+	if (tally_count(&s->mailboxes, kv_get_u32(key.p)) == 0) {
+		say(s->c, "notice table: there is no mailbox number %u", kv_get_u32(key.p));
+	}
+	if (key.p[4] == KIND_ORIGIN && value.n == 4 && key.n <= PREFIX_SIZE + NAME_DOMAIN_MAX) {
+		there = tally_count(&s->origins, origin_number(kv_get_u32(key.p),
+		                                               span_after(key, PREFIX_SIZE)));
+		s->counted += there;
+		if (there != kv_get_u32(value.p)) {
+			say(s->c,
+			    "mailbox number %u: %u notifications of one origin are counted, %zu are there",
+			    kv_get_u32(key.p), kv_get_u32(value.p), there);
 		}
 	}
-	free(tally.numbers);
+	return 0;
+}
+
+static int judge_announcement(void *ctx, struct span key, struct span value)
+{
+	struct sums *s = ctx;
+	struct db_announcement a;
+	size_t there;
+
+	if (db_announcement_parse(key, value, &a) != 0) {
+		return 0;
+	}
+	s->last_announcement = larger(s->last_announcement, a.number);
+	there = tally_count(&s->announcements, a.number);
+	if (a.notices != there) {
+		say(s->c, "announcement %llu: %u references are counted, %zu are there",
+		    (unsigned long long)a.number, a.notices, there);
+	}
+	return 0;
+}
+
+/* The last number given must not be below one that is there. */
+static void judge_meta(struct check *c, const char *key, uint64_t last)
+{
+	struct span value;
+	int r = kv_get(c->t, c->db->table[TABLE_META], span_str(key), &value);
+
+	if ((r != 0 && (r != ERR_NOT_FOUND || last > 0)) ||
+	    (r == 0 && (value.n != 8 || kv_get_u64(value.p) < last))) {
+		say(c, "meta table: \"%s\" is below a number that was given", key);
+	}
+}
+
+static int check_sums(struct check *c)
+{
+	struct sums s = { .c = c };
+	int r;
+
+	if ((r = walk(c, TABLE_MAILBOX, sums_mailbox, &s)) == 0 &&
+	    (r = walk(c, TABLE_NOTICE, sums_notice, &s)) == 0) {
+		tally_sort(&s.mailboxes);
+		tally_sort(&s.announcements);
+		tally_sort(&s.origins);
+		if ((r = walk(c, TABLE_NOTICE, judge_notice, &s)) == 0) {
+			r = walk(c, TABLE_ANNOUNCEMENT, judge_announcement, &s);
+		}
+	}
+	if (r == 0) {
+		if (s.counted != s.origins.n) {
+			say(c, "notice table: %zu notifications are counted for no origin",
+			    s.origins.n - s.counted);
+		}
+		judge_meta(c, "mailbox", s.last_mailbox);
+		judge_meta(c, "announcement", s.last_announcement);
+		judge_meta(c, "cursor", s.last_cursor);
+	}
+	free(s.mailboxes.numbers);
+	free(s.announcements.numbers);
+	free(s.origins.numbers);
 	return r;
 }
 
@@ -250,11 +385,11 @@ int db_check(struct db *db, void (*found)(void *ctx, const char *line), void *ct
 	if ((c.t = db_read_begin(db)) == NULL) {
 		return ERR_NOMEM;
 	}
-	if ((r = walk(&c, TABLE_MAILBOX, check_mailbox)) == 0 &&
-	    (r = walk(&c, TABLE_ANNOUNCEMENT, check_announcement)) == 0 &&
-	    (r = walk(&c, TABLE_NOTICE, check_notice)) == 0 &&
-	    (r = walk(&c, TABLE_EXPIRY, check_expiry)) == 0) {
-		r = check_references(&c);
+	if ((r = walk(&c, TABLE_MAILBOX, check_mailbox, &c)) == 0 &&
+	    (r = walk(&c, TABLE_ANNOUNCEMENT, check_announcement, &c)) == 0 &&
+	    (r = walk(&c, TABLE_NOTICE, check_notice, &c)) == 0 &&
+	    (r = walk(&c, TABLE_EXPIRY, check_expiry, &c)) == 0) {
+		r = check_sums(&c);
 	}
 	db_read_end(c.t);
 	return r != 0 ? r : c.n;

@@ -20,6 +20,12 @@
 #define ID_KEY_SIZE (PREFIX_SIZE + 16)
 #define ORIGIN_KEY_MAX (PREFIX_SIZE + NAME_DOMAIN_MAX)
 
+/* What another record refers to must be there. */
+static int referred(int r)
+{
+	return r == ERR_NOT_FOUND ? ERR_MALFORMED : r;
+}
+
 void db_prefix(uint8_t *key, uint32_t mailbox, char kind)
 {
 	kv_put_u32(key, mailbox);
@@ -304,7 +310,7 @@ int db_notice_find(struct db *db, struct kv_txn *t, uint32_t mailbox, struct spa
 		return r;
 	}
 	return value.n != 8 ? ERR_MALFORMED
-	                    : db_notice_get(db, t, mailbox, kv_get_u64(value.p), out);
+	                    : referred(db_notice_get(db, t, mailbox, kv_get_u64(value.p), out));
 }
 
 int db_notice_find_id(struct db *db, struct kv_txn *t, uint32_t mailbox,
@@ -331,7 +337,7 @@ int db_notice_find_id(struct db *db, struct kv_txn *t, uint32_t mailbox,
 	if (r == 0 && value.n != 8) {
 		return ERR_MALFORMED;
 	}
-	return r != 0 ? r : db_notice_get(db, t, mailbox, kv_get_u64(value.p), out);
+	return r != 0 ? r : referred(db_notice_get(db, t, mailbox, kv_get_u64(value.p), out));
 }
 
 int db_notice_next(struct db *db, struct kv_txn *t, uint32_t mailbox, uint64_t after,
@@ -357,6 +363,15 @@ int db_notice_next(struct db *db, struct kv_txn *t, uint32_t mailbox, uint64_t a
 	return r != 0 ? r : db_notice_parse(key, value, out);
 }
 
+/* Deletes what stands beside a record; a damaged database may lack it. */
+static int delete_beside(struct kv_txn *t, kv_table table, const uint8_t *key, size_t n)
+{
+	int r = kv_delete(t, table, span_of(key, n));
+
+	return r == ERR_NOT_FOUND ? 0 : r;
+}
+
+/* All that can be wrong with the records is found before the first write. */
 int db_notice_remove(struct db *db, struct kv_txn *t, uint32_t mailbox, uint64_t cursor)
 {
 	uint8_t key[NOTICE_KEY_SIZE], by_id[ID_KEY_SIZE], due[EXPIRY_KEY_SIZE];
@@ -364,9 +379,12 @@ int db_notice_remove(struct db *db, struct kv_txn *t, uint32_t mailbox, uint64_t
 	struct db_announcement a;
 	struct db_notice n;
 	size_t origin_n;
+	uint32_t kept;
 	int r = db_notice_get(db, t, mailbox, cursor, &n);
 
-	if (r != 0 || (r = db_announcement_get(db, t, n.announcement, &a)) != 0) {
+	if (r != 0 || (r = referred(db_announcement_get(db, t, n.announcement, &a))) != 0 ||
+	    (r = db_notice_count(db, t, mailbox, &kept)) != 0 ||
+	    (r = db_notice_count_origin(db, t, mailbox, a.origin, &kept)) != 0) {
 		return r;
 	}
 	/* The announcement's views end with the first write. */
@@ -375,9 +393,9 @@ int db_notice_remove(struct db *db, struct kv_txn *t, uint32_t mailbox, uint64_t
 	id_key(by_id, mailbox, a.store, n.id);
 	notice_key(key, mailbox, cursor);
 	expiry_key(due, &n);
-	if ((r = kv_delete(t, db->table[TABLE_NOTICE], span_of(by_id, sizeof by_id))) != 0 ||
+	if ((r = delete_beside(t, db->table[TABLE_NOTICE], by_id, sizeof by_id)) != 0 ||
 	    (r = kv_delete(t, db->table[TABLE_NOTICE], span_of(key, sizeof key))) != 0 ||
-	    (r = kv_delete(t, db->table[TABLE_EXPIRY], span_of(due, sizeof due))) != 0 ||
+	    (r = delete_beside(t, db->table[TABLE_EXPIRY], due, sizeof due)) != 0 ||
 	    (r = counters_add(db, t, mailbox, span_of(origin, origin_n), -1)) != 0) {
 		return r;
 	}
@@ -389,7 +407,7 @@ int db_notice_move(struct db *db, struct kv_txn *t, struct db_notice *n)
 	struct db_announcement a;
 	char store[NAME_DOMAIN_MAX + 1], origin[NAME_DOMAIN_MAX + 1];
 	uint64_t announcement = n->announcement;
-	int r = db_announcement_get(db, t, announcement, &a);
+	int r = referred(db_announcement_get(db, t, announcement, &a));
 
 	/* The views end with the first write. */
 	if (r == 0 && (r = span_copy(a.store, store, sizeof store)) == 0) {
@@ -417,27 +435,54 @@ int db_notice_remove_all(struct db *db, struct kv_txn *t, uint32_t mailbox)
 	return r == ERR_NOT_FOUND ? 0 : r;
 }
 
-int db_notice_expire(struct db *db, struct kv_txn *t, uint64_t now_us, unsigned limit)
+/* The first entry of the expiry table from FROM on that is due at NOW_US: its key to DUE. */
+static int expiry_next(struct db *db, struct kv_txn *t, struct span from, uint64_t now_us,
+                       uint8_t due[EXPIRY_KEY_SIZE])
 {
 	struct span key, value;
 	struct kv_cursor *c;
+	int r = kv_cursor_open(t, db->table[TABLE_EXPIRY], &c);
+
+	if (r != 0) {
+		return r;
+	}
+	r = kv_cursor_seek(c, from, &key, &value);
+	kv_cursor_close(c);
+	if (r == 0 && key.n != EXPIRY_KEY_SIZE) {
+		return ERR_MALFORMED;
+	}
+	if (r == 0 && kv_get_u64(key.p) > now_us) {
+		return ERR_NOT_FOUND;
+	}
+	if (r == 0) {
+		memcpy(due, key.p, EXPIRY_KEY_SIZE);
+	}
+	return r;
+}
+
+/* An entry that leads to nothing goes, a damaged notice stays: neither holds up those behind. */
+int db_notice_expire(struct db *db, struct kv_txn *t, uint64_t now_us, unsigned limit)
+{
+	/* The octet behind the key makes it "after this one". */
+	uint8_t due[EXPIRY_KEY_SIZE + 1] = { 0 };
 	unsigned n = 0;
 	int r = 0;
 
-	while (n < limit) {
-		if ((r = kv_cursor_open(t, db->table[TABLE_EXPIRY], &c)) != 0) {
-			return r;
-		}
-		r = kv_cursor_first(c, &key, &value);
-		kv_cursor_close(c);
-		if (r != 0 || key.n != EXPIRY_KEY_SIZE || kv_get_u64(key.p) > now_us) {
-			break;
-		}
-		r = db_notice_remove(db, t, kv_get_u32(key.p + 8), kv_get_u64(key.p + 12));
+	for (unsigned i = 0; i < limit; i++) {
+		r = expiry_next(db, t, span_of(due, i == 0 ? EXPIRY_KEY_SIZE : sizeof due), now_us,
+		                due);
 		if (r != 0) {
 			break;
 		}
-		n++;
+		r = db_notice_remove(db, t, kv_get_u32(due + 8), kv_get_u64(due + 12));
+		if (r == 0) {
+			n++;
+		} else if (r == ERR_NOT_FOUND) {
+			r = kv_delete(t, db->table[TABLE_EXPIRY], span_of(due, EXPIRY_KEY_SIZE));
+		}
+		if (r != 0 && r != ERR_MALFORMED) {
+			return r;
+		}
 	}
-	return r == 0 || r == ERR_NOT_FOUND ? (int)n : r;
+	return r == 0 || r == ERR_NOT_FOUND || r == ERR_MALFORMED ? (int)n : r;
 }

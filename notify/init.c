@@ -1,9 +1,11 @@
 /* im2000-notify init: a working configuration, the data directory, and certificates for trying out.
  */
+#include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/buf.h"
 #include "base/name.h"
@@ -12,6 +14,9 @@
 #include "notify/admin.h"
 #include "notify/db.h"
 #include "session/program.h"
+
+#define PATH_SIZE 4096
+#define CA_MAX 16384 /* octets of a CA's certificate file */
 
 struct init {
 	const char *dir;
@@ -35,7 +40,7 @@ static int parse(int argc, char **argv, struct init *out)
 	int c;
 
 	out->host = "127.0.0.1";
-	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
+	while ((c = getopt_long(argc, argv, ":", options, NULL)) != -1) {
 		switch (c) {
 		case 'd':
 			if (name_parse_domain(span_str(optarg), out->domain) != 0) {
@@ -54,7 +59,8 @@ static int parse(int argc, char **argv, struct init *out)
 			out->ca = optarg;
 			break;
 		default:
-			return program_usage(ADMIN_PROGRAM, "init: unknown or incomplete option");
+			return program_usage(ADMIN_PROGRAM, "init: %s %s", admin_option(argv),
+			                     c == ':' ? "wants a value" : "is no option of it");
 		}
 	}
 	if (argc - optind != 1 || out->domain[0] == '\0') {
@@ -102,37 +108,69 @@ static int write_configuration(const struct init *in, const char *path, struct e
 	return r;
 }
 
-/* Copies the CA's certificate beside the configuration, so that it can be moved as a whole. */
+/* The path of NAME in folder DIR. OUT has PATH_SIZE octets. */
+static int join(const char *dir, const char *name, char *out, struct err_text *e)
+{
+	int n = snprintf(out, PATH_SIZE, "%s/%s", dir, name);
+
+	return n > 0 && n < PATH_SIZE
+	           ? 0
+	           : err_set(e, ERR_TOO_BIG, "the path %.64s... is too long", dir);
+}
+
+/* The text of PATH to OUT, CAP octets. ERR_NOT_FOUND, or another error with E filled. */
+static int read_text(const char *path, char *out, size_t cap, struct err_text *e)
+{
+	FILE *f = fopen(path, "re");
+	size_t n;
+
+	if (f == NULL) {
+		return err_set(e, errno == ENOENT ? ERR_NOT_FOUND : ERR_IO, "read %s: %s", path,
+		               strerror(errno));
+	}
+	n = fread(out, 1, cap, f);
+	fclose(f);
+	if (n == 0 || n == cap) {
+		return err_set(e, ERR_MALFORMED, "read %s: it is %s", path,
+		               n == 0 ? "empty or no file" : "too long");
+	}
+	out[n] = '\0';
+	return 0;
+}
+
+/*
+ * Copies the CA's certificate beside the configuration, so that it can be moved as a whole. It may
+ * be there already: a store's init in the same folder made the same copy.
+ */
 static int copy_ca(const struct init *in, struct err_text *e)
 {
-	char from[4096], to[4096], text[16384];
-	size_t n = 0;
-	FILE *f;
+	char from[PATH_SIZE], to[PATH_SIZE], text[CA_MAX], there[CA_MAX];
+	int r;
 
-	snprintf(from, sizeof from, "%s/ca.pem", in->ca);
-	snprintf(to, sizeof to, "%s/ca.pem", in->dir);
 	if (strcmp(in->ca, in->dir) == 0) {
 		return 0;
 	}
-	if ((f = fopen(from, "re")) != NULL) {
-		n = fread(text, 1, sizeof text - 1, f);
-		fclose(f);
+	if ((r = join(in->ca, "ca.pem", from, e)) != 0 ||
+	    (r = join(in->dir, "ca.pem", to, e)) != 0 ||
+	    (r = read_text(from, text, sizeof text, e)) != 0) {
+		return r;
 	}
-	if (n == 0) {
-		return err_set(e, ERR_IO, "read %s: it is empty or cannot be read", from);
+	if (read_text(to, there, sizeof there, NULL) == 0 && strcmp(text, there) == 0) {
+		return 0;
 	}
-	text[n] = '\0';
 	return program_write_file(to, 0644, text, e);
 }
 
 static int make_certificate(const struct init *in, struct err_text *e)
 {
-	char certificate[4096], key[4096];
+	char certificate[PATH_SIZE], key[PATH_SIZE];
 	struct selfsign_options options = { .ca_dir = in->ca, .domain = in->domain };
 	int r;
 
-	snprintf(certificate, sizeof certificate, "%s/cert.pem", in->dir);
-	snprintf(key, sizeof key, "%s/key.pem", in->dir);
+	if ((r = join(in->dir, "cert.pem", certificate, e)) != 0 ||
+	    (r = join(in->dir, "key.pem", key, e)) != 0) {
+		return r;
+	}
 	options.certificate = certificate;
 	options.key = key;
 	r = selfsign_make(&options, e);
@@ -151,29 +189,44 @@ static int make_data(const char *dir, struct err_text *e)
 	return r;
 }
 
+/* The configuration comes last: a folder that has one is complete, and init can be said again
+ * until then. */
+static int make_all(const struct init *in, const char *config, struct err_text *e)
+{
+	char data[PATH_SIZE];
+	int r;
+
+	if (access(config, F_OK) == 0) {
+		return err_set(e, ERR_EXISTS, "write %s: it is there already", config);
+	}
+	if ((r = join(in->dir, "data", data, e)) != 0 || (r = program_make_dir(in->dir, e)) != 0 ||
+	    (r = make_data(data, e)) != 0 ||
+	    (in->self_signed && (r = make_certificate(in, e)) != 0)) {
+		return r;
+	}
+	return write_configuration(in, config, e);
+}
+
 int admin_init(int argc, char **argv)
 {
 	struct init in = { 0 };
-	char config[4096], data[4096];
+	char config[PATH_SIZE];
 	struct err_text e = { "" };
 	int r = parse(argc, argv, &in);
 
 	if (r != 0) {
 		return r;
 	}
-	snprintf(config, sizeof config, "%s/notify.conf", in.dir);
-	snprintf(data, sizeof data, "%s/data", in.dir);
-	if ((r = program_make_dir(in.dir, &e)) != 0 ||
-	    (r = write_configuration(&in, config, &e)) != 0 || (r = make_data(data, &e)) != 0 ||
-	    (in.self_signed && (r = make_certificate(&in, &e)) != 0)) {
+	if ((r = join(in.dir, "notify.conf", config, &e)) != 0 ||
+	    (r = make_all(&in, config, &e)) != 0) {
 		return program_fail(ADMIN_PROGRAM, r, &e);
 	}
 	fprintf(stderr, "%s: wrote %s\n", ADMIN_PROGRAM, config);
 	if (!in.self_signed) {
-		fprintf(
-		    stderr,
-		    "%s: put the certificate for %s into %s/cert.pem and its key into %s/key.pem\n",
-		    ADMIN_PROGRAM, in.domain, in.dir, in.dir);
+		fprintf(stderr,
+		        "%s: put the certificate for %s into %s/cert.pem and its key into "
+		        "%s/key.pem\n",
+		        ADMIN_PROGRAM, in.domain, in.dir, in.dir);
 	}
 	return program_finish(ADMIN_PROGRAM);
 }

@@ -1,12 +1,16 @@
 #include "notify/intake.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/clock.h"
 #include "wire/frame.h"
 
 /* The most results of one command: the addressees of a notifyMany that fills a frame stay below. */
 #define RESULTS_MAX 4096
+/* Notices of one mailbox with the same id that a withdrawal looks at. Ids are random: more than
+ * one is somebody's doing, and the work that it causes is bounded. */
+#define SAME_ID_MAX 8
 
 static size_t count_results(const struct rnasp_command *c)
 {
@@ -26,8 +30,7 @@ static size_t count_results(const struct rnasp_command *c)
  * Proof of the sender's domain: the certificate covers it, and the store that
  * readers are sent to is that domain or covered too (protocol.md section 11).
  */
-static bool verify(const struct wire_notification *n, bool (*covers)(void *ctx, const char *domain),
-                   void *ctx)
+static bool verify(const struct wire_notification *n, intake_covers *covers, void *ctx)
 {
 	struct policy_source source;
 
@@ -35,8 +38,7 @@ static bool verify(const struct wire_notification *n, bool (*covers)(void *ctx, 
 	       covers(ctx, source.store);
 }
 
-static void verify_all(struct intake_batch *b, bool (*covers)(void *ctx, const char *domain),
-                       void *ctx)
+static void verify_all(struct intake_batch *b, intake_covers *covers, void *ctx)
 {
 	struct wire_notification n;
 	struct wire_list rest;
@@ -70,7 +72,7 @@ static int find_mark(struct intake_batch *b, struct kv_txn *t, const struct rnas
 		return 0;
 	}
 	r = db_mailbox_find(b->db, t, &name, &mailbox);
-	for (unsigned skip = 0; r == 0; skip++) {
+	for (unsigned skip = 0; r == 0 && skip < SAME_ID_MAX; skip++) {
 		if ((r = db_notice_find_id(b->db, t, mailbox.number, a->id, skip, &notice)) != 0 ||
 		    (r = db_announcement_get(b->db, t, notice.announcement, &announcement)) != 0) {
 			break;
@@ -89,13 +91,13 @@ static int find_marks(struct intake_batch *b, intake_covers *covers, void *ctx)
 	struct wire_list rest = b->command.u.withdraw.notifications;
 	struct kv_txn *t = db_read_begin(b->db);
 	struct rnasp_addressee a;
-	int r = t == NULL ? ERR_NOMEM : 0;
+	int r = t == NULL ? ERR_IO : 0;
 
 	while (r == 0 && rnasp_addressee_next(&rest, &a)) {
 		r = find_mark(b, t, &a, covers, ctx);
 	}
 	db_read_end(t);
-	return r;
+	return r == 0 ? 0 : ERR_IO; /* a damaged record is not the command's fault */
 }
 
 static int prepare(struct intake_batch *b, struct span body, intake_covers *covers, void *ctx)
@@ -158,6 +160,18 @@ void intake_free(struct intake_batch *b)
 	}
 }
 
+bool intake_settled(struct intake_batch *b)
+{
+	if (b->command.kind == RNASP_WITHDRAW) {
+		return b->n_marks == 0;
+	}
+	if (b->policy->keep_unverified || memchr(b->verified, 1, b->n) != NULL) {
+		return false;
+	}
+	memset(b->results, WIRE_NOTIFY_UNVERIFIED, b->n);
+	return true;
+}
+
 /* --- in the write transaction ------------------------------------------------------------- */
 
 /* What is alike for the recipients at hand: kept on the first that needs it. */
@@ -178,16 +192,18 @@ static void common_init(struct common *c, const struct wire_notification *n, boo
 	c->verified = verified;
 	c->kept = false;
 	c->notices = 0;
+	c->source = (struct policy_source) { 0 };
 	c->readable = policy_source(n, &c->source) == 0;
 	c->fits =
 	    wire_notification_encode(n, c->der, sizeof c->der, &der) == 0 && policy_fits(n, der.n);
 	c->announcement = (struct db_announcement) {
 		.der = c->fits ? der : span_of(NULL, 0),
-		.store = span_str(c->source.store),
-		.origin =
-		    c->readable ? span_str(mailbox_domain(&c->source.sender)) : span_of(NULL, 0),
 		.verified = verified,
 	};
+	if (c->readable) {
+		c->announcement.store = span_str(c->source.store);
+		c->announcement.origin = span_str(mailbox_domain(&c->source.sender));
+	}
 }
 
 static int common_done(struct intake_batch *b, struct kv_txn *t, const struct common *c)
@@ -266,7 +282,6 @@ static int take(struct intake_batch *b, struct kv_txn *t, struct common *c,
 	}
 	if (facts.repeated) {
 		notice.received_us = b->now_us;
-		notice.submitter = b->submitter;
 		return db_notice_put(b->db, t, &notice);
 	}
 	return add_notice(b, t, c, mailbox.number, id);
@@ -328,11 +343,8 @@ static int apply_withdraw(struct intake_batch *b, struct kv_txn *t)
 	return 0;
 }
 
-int intake_apply(struct writer_job *job, struct kv_txn *t)
+static int apply_command(struct intake_batch *b, struct kv_txn *t)
 {
-	struct intake_batch *b = (struct intake_batch *)job;
-
-	b->n_mailboxes = 0; /* an attempt before this one may have been undone */
 	switch (b->command.kind) {
 	case RNASP_NOTIFY:
 		return apply_notify(b, t);
@@ -343,6 +355,18 @@ int intake_apply(struct writer_job *job, struct kv_txn *t)
 	default:
 		return ERR_INTERNAL;
 	}
+}
+
+int intake_apply(struct writer_job *job, struct kv_txn *t)
+{
+	struct intake_batch *b = (struct intake_batch *)job;
+	int r;
+
+	b->n_mailboxes = 0; /* an attempt before this one may have been undone */
+	if ((r = apply_command(b, t)) != 0) {
+		kv_write_fail(t, r); /* notifications before the one that failed are written */
+	}
+	return r;
 }
 
 int intake_response(const struct intake_batch *b, int result, uint8_t *buf, size_t cap,

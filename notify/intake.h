@@ -46,7 +46,13 @@ int intake_create(struct db *db, const struct policy_settings *policy, struct sp
                   intake_covers *covers, void *ctx, struct intake_batch **out);
 void intake_free(struct intake_batch *b);
 
-/* The job's apply. */
+/*
+ * Whether B changes nothing whatever the database holds (all unproved, nothing to withdraw): then
+ * its results are set, and it can be answered without the writer.
+ */
+bool intake_settled(struct intake_batch *b);
+
+/* The job's apply. After an error the transaction is broken (kv_write_fail): nothing lands. */
 int intake_apply(struct writer_job *job, struct kv_txn *t);
 
 /* The response to a batch that was committed with RESULT. */

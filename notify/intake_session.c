@@ -1,9 +1,11 @@
 /* RNASP: a session with a store. Each command is one batch for the writer. */
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/log.h"
 #include "notify/app.h"
 #include "notify/intake.h"
+#include "session/daemon.h"
 #include "wire/frame.h"
 
 struct intake {
@@ -12,7 +14,7 @@ struct intake {
 	struct intake_batch *pending; /* at the writer, or NULL */
 };
 
-static int intake_open(struct server_session *s, void *app, void **state)
+int intake_open(struct server_session *s, struct app_worker *worker, void **state)
 {
 	struct intake *in = calloc(1, sizeof *in);
 
@@ -20,9 +22,14 @@ static int intake_open(struct server_session *s, void *app, void **state)
 		return ERR_NOMEM;
 	}
 	in->session = s;
-	in->worker = app_worker_of(app);
+	in->worker = worker;
 	*state = in;
 	return 0;
+}
+
+static int open_on_worker(struct server_session *s, void *app, void **state)
+{
+	return intake_open(s, daemon_worker_state(app), state);
 }
 
 /* A batch at the writer goes on without its session: what was sent may be kept. */
@@ -80,24 +87,34 @@ static void reply(struct server_session *s, const struct intake_batch *b, int re
 
 static void log_batch(const struct intake_batch *b, int result)
 {
+	const char *kind = rnasp_kind_name(b->command.kind);
+	struct address address;
 	size_t accepted = 0;
+	char peer[64] = "unix";
 
-	for (size_t i = 0; i < b->n; i++) {
-		accepted +=
-		    b->command.kind != RNASP_WITHDRAW && b->results[i] == WIRE_NOTIFY_ACCEPTED;
+	if (b->submitter.port != 0 &&
+	    address_from_octets(b->submitter.address.u.v6,
+	                        b->submitter.address.kind == WIRE_ADDRESS_V4 ? 4 : 16,
+	                        b->submitter.port, &address) == 0) {
+		address_format(&address, peer, sizeof peer);
 	}
 	if (result != 0) {
-		log_error("intake", "kind=%s n=%zu error=%d", rnasp_kind_name(b->command.kind),
-		          b->n, result);
+		log_error("intake", "peer=%s kind=%s n=%zu error=\"%s\"", peer, kind, b->n,
+		          err_phrase(result));
+	} else if (b->command.kind == RNASP_WITHDRAW) {
+		log_info("intake", "peer=%s kind=%s n=%zu withdrawn=%zu", peer, kind, b->n,
+		         b->n_mailboxes);
 	} else {
-		log_info("intake", "kind=%s n=%zu accepted=%zu", rnasp_kind_name(b->command.kind),
-		         b->n, accepted);
+		for (size_t i = 0; i < b->n; i++) {
+			accepted += b->results[i] == WIRE_NOTIFY_ACCEPTED;
+		}
+		log_info("intake", "peer=%s kind=%s n=%zu accepted=%zu", peer, kind, b->n, accepted);
 	}
 }
 
-static void batch_done(struct writer_job *job, int result)
+/* The batch is done with RESULT: answers, tells who waits, frees. */
+static void finish(struct intake_batch *b, int result)
 {
-	struct intake_batch *b = (struct intake_batch *)job;
 	struct intake *in = b->session;
 	struct app *app = b->app;
 
@@ -110,6 +127,11 @@ static void batch_done(struct writer_job *job, int result)
 		reply(in->session, b, result);
 	}
 	intake_free(b);
+}
+
+static void batch_done(struct writer_job *job, int result)
+{
+	finish((struct intake_batch *)job, result);
 }
 
 static void refuse(struct server_session *s, int error)
@@ -146,6 +168,10 @@ static void intake_command(void *state, struct span body, uint64_t total)
 	submitter_of(in->session, &b->submitter);
 	b->app = app;
 	b->session = in;
+	if (intake_settled(b)) {
+		finish(b, 0);
+		return;
+	}
 	b->job.done = batch_done;
 	in->pending = b;
 	writer_submit(in->worker->writer, &b->job);
@@ -153,7 +179,7 @@ static void intake_command(void *state, struct span body, uint64_t total)
 
 const struct server_protocol intake_protocol = {
 	.alpn = "im2000-rnasp/1",
-	.open = intake_open,
+	.open = open_on_worker,
 	.classify = intake_classify,
 	.command = intake_command,
 	.close = intake_close,

@@ -35,13 +35,14 @@ static int command_run(int argc, char **argv)
 	bool check = false;
 	int c, r;
 
-	while ((c = getopt_long(argc, argv, "c:", options, NULL)) != -1) {
+	while ((c = getopt_long(argc, argv, ":c:", options, NULL)) != -1) {
 		if (c == 'c') {
 			config = optarg;
 		} else if (c == 'k') {
 			check = true;
 		} else {
-			return program_usage(ADMIN_PROGRAM, "run: unknown or incomplete option");
+			return program_usage(ADMIN_PROGRAM, "run: %s %s", admin_option(argv),
+			                     c == ':' ? "wants a value" : "is no option of it");
 		}
 	}
 	if (optind != argc) {
@@ -67,9 +68,11 @@ int main(int argc, char **argv)
 	struct err_text e = { "" };
 	int r;
 
-	if (argc > 1 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)) {
-		fputs(usage, stdout);
-		return program_finish(ADMIN_PROGRAM);
+	for (int i = 1; i < argc; i++) {
+		if (strcmp(argv[i], "--help") == 0 || (i == 1 && strcmp(argv[i], "-h") == 0)) {
+			fputs(usage, stdout);
+			return program_finish(ADMIN_PROGRAM);
+		}
 	}
 	if (argc > 1 && strcmp(argv[1], "--version") == 0) {
 		printf("%s %s\n", ADMIN_PROGRAM, PROGRAM_VERSION);
@@ -78,10 +81,6 @@ int main(int argc, char **argv)
 	opterr = 0;
 	for (size_t i = 0; argc > 1 && i < sizeof commands / sizeof commands[0]; i++) {
 		if (strcmp(argv[1], commands[i].name) == 0) {
-			if (argc > 2 && strcmp(argv[2], "--help") == 0) {
-				fputs(usage, stdout);
-				return program_finish(ADMIN_PROGRAM);
-			}
 			if ((r = daemon_refuse_root(ADMIN_PROGRAM, &e)) != 0) {
 				return program_fail(ADMIN_PROGRAM, r, &e);
 			}

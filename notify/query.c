@@ -6,10 +6,12 @@
  * comes meanwhile). A login or job outlives its session only detached from it.
  */
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/clock.h"
 #include "base/log.h"
 #include "notify/app.h"
+#include "session/daemon.h"
 #include "wire/frame.h"
 #include "wire/rnaqp.h"
 
@@ -18,6 +20,7 @@
 #define RETRIEVE_OCTETS (256u << 10) /* of a response's list */
 #define RECEIVED_OCTETS 3200         /* one ReceivedNotification at most: 2 KiB, verified, times */
 #define ACKNOWLEDGE_MAX 10000
+#define WAIT_MAX_S 86400
 
 struct query {
 	struct waiter waiter; /* first, so that the waiter is the session's */
@@ -26,8 +29,17 @@ struct query {
 	uint32_t mailbox; /* number; 0: not authenticated */
 	struct mailbox name;
 	struct login_check *login;
+	uint32_t candidate; /* while LOGIN is under way: the mailbox whose password is checked */
 	struct query_job *job;
 	struct rnaqp_retrieve waiting; /* what a waiting retrieve asked for */
+};
+
+/* A list of received notifications under way. */
+struct listing {
+	struct wire_list_writer list;
+	uint64_t next; /* cursor of the last one, or where it began */
+	uint64_t cursors[RETRIEVE_MAX];
+	uint8_t octets[RETRIEVE_OCTETS];
 };
 
 /* acknowledge and retrieveAndClear: notices to forget, then a response. */
@@ -36,17 +48,33 @@ struct query_job {
 	struct query *query;   /* NULL once the session is gone */
 	struct db *db;
 	uint32_t mailbox;
-	uint8_t *response; /* memory of FRAME; NULL: an empty response of KIND */
-	struct span frame;
-	enum rnaqp_kind kind;
-	size_t n;
+	struct mailbox name;
+	struct listing *listing; /* retrieveAndClear: what was forgotten; else NULL */
+	size_t n;                /* acknowledge: how many CURSORS */
 	uint64_t cursors[];
 };
 
 static void job_free(struct query_job *j)
 {
-	free(j->response);
+	free(j->listing);
 	free(j);
+}
+
+/* Answers that the database failed, or that the mailbox was removed meanwhile (ERR_DENIED). */
+static void reply_failure(struct query *q, const char *doing, int error)
+{
+	if (error == ERR_DENIED) {
+		q->mailbox = 0;
+		server_reply_error(q->session, WIRE_STATUS_NOT_AUTHENTICATED, true,
+		                   "the mailbox was removed", -1, false);
+		return;
+	}
+	log_error(doing, "error=\"%s\"", err_phrase(error));
+	server_reply_error(q->session,
+	                   error == ERR_FULL    ? WIRE_STATUS_NOT_ENOUGH_ROOM
+	                   : error == ERR_NOMEM ? WIRE_STATUS_TRY_LATER
+	                                        : WIRE_STATUS_INTERNAL_PROBLEM,
+	                   true, NULL, 60, false);
 }
 
 static void reply_empty(struct query *q, enum rnaqp_kind kind)
@@ -64,6 +92,18 @@ static void reply_empty(struct query *q, enum rnaqp_kind kind)
 
 /* --- authenticate ------------------------------------------------------------------------- */
 
+/* Who fails to log in is worth a line: to find who guesses, and who mistyped a configuration. */
+static void log_refusal(struct query *q, const char *why)
+{
+	char account[256], peer[64];
+	struct stream_info info;
+
+	stream_info(server_stream(q->session), &info);
+	log_info("login", "result=%s account=%s peer=%s", why,
+	         log_quote(span_str(q->name.text), account, sizeof account),
+	         address_format(&info.peer, peer, sizeof peer));
+}
+
 static void login_done(void *ctx, enum login_answer answer)
 {
 	struct query *q = ctx;
@@ -73,17 +113,26 @@ static void login_done(void *ctx, enum login_answer answer)
 
 	q->login = NULL;
 	if (answer == LOGIN_LATER) {
+		log_refusal(q, "later");
 		server_reply_error(q->session, WIRE_STATUS_TRY_LATER, true,
 		                   "too many failed logins", 60, false);
 		return;
 	}
-	if (answer == LOGIN_RIGHT && (t = db_read_begin(q->worker->app->db)) != NULL) {
-		r = db_mailbox_find(q->worker->app->db, t, &q->name, &mailbox);
+	if (answer == LOGIN_RIGHT) {
+		t = db_read_begin(q->worker->app->db);
+		r = t == NULL ? ERR_NOMEM
+		              : db_mailbox_find(q->worker->app->db, t, &q->name, &mailbox);
 		db_read_end(t);
 	}
-	if (r != 0) {
+	/* A mailbox that was removed, and maybe made anew, is another one. */
+	if (r == ERR_NOT_FOUND || (r == 0 && mailbox.number != q->candidate)) {
+		log_refusal(q, "wrong");
 		server_reply_error(q->session, WIRE_STATUS_NOT_AUTHENTICATED, true,
 		                   "no such mailbox, or the password is wrong", -1, false);
+		return;
+	}
+	if (r != 0) {
+		reply_failure(q, "login", r);
 		return;
 	}
 	q->mailbox = mailbox.number;
@@ -93,33 +142,39 @@ static void login_done(void *ctx, enum login_answer answer)
 static void authenticate(struct query *q, const struct rnaqp_authenticate *a)
 {
 	struct app *app = q->worker->app;
+	struct span account = a->account;
 	struct db_mailbox mailbox;
 	struct stream_info info;
-	bool known = false;
 	struct kv_txn *t;
+	int r = ERR_NOT_FOUND;
 
 	q->mailbox = 0;
-	if (name_parse_mailbox(a->account, &q->name) == 0 && (t = db_read_begin(app->db)) != NULL) {
-		known = db_mailbox_find(app->db, t, &q->name, &mailbox) == 0;
+	q->candidate = 0;
+	if (name_parse_mailbox(a->account, &q->name) == 0) {
+		/* One account, one count of failures, however its domain is written. */
+		account = span_str(q->name.text);
+		t = db_read_begin(app->db);
+		r = t == NULL ? ERR_NOMEM : db_mailbox_find(app->db, t, &q->name, &mailbox);
 		db_read_end(t);
+	} else {
+		q->name = (struct mailbox) { 0 };
+	}
+	if (r != 0 && r != ERR_NOT_FOUND) {
+		reply_failure(q, "login", r);
+		return;
+	}
+	if (r == 0) {
+		q->candidate = mailbox.number;
 	}
 	stream_info(server_stream(q->session), &info);
-	q->login = login_start(app->login, q->worker->loop, a->account, a->password,
-	                       known ? &mailbox.hash : NULL, &info.peer, login_done, q);
+	q->login = login_start(app->login, q->worker->loop, account, a->password,
+	                       r == 0 ? &mailbox.hash : NULL, &info.peer, login_done, q);
 	if (q->login == NULL) {
-		server_reply_error(q->session, WIRE_STATUS_TRY_LATER, true, NULL, 60, false);
+		reply_failure(q, "login", ERR_NOMEM);
 	}
 }
 
-/* --- retrieve ------------------------------------------------------------------------------ */
-
-/* A list of received notifications under way. */
-struct listing {
-	struct wire_list_writer list;
-	uint64_t next; /* cursor of the last one, or where it began */
-	uint64_t cursors[RETRIEVE_MAX];
-	uint8_t octets[RETRIEVE_OCTETS];
-};
+/* --- listing ------------------------------------------------------------------------------- */
 
 static int append_notice(struct listing *l, const struct db_notice *notice,
                          const struct db_announcement *a, const struct mailbox *name)
@@ -147,42 +202,64 @@ static int append_notice(struct listing *l, const struct db_notice *notice,
 	return rnaqp_received_append(&l->list, &received);
 }
 
-/* Fills L with what stands after AFTER, LIMIT at most. How many, or an error. */
-static int list_notices(struct query *q, uint64_t after, size_t limit, struct listing *l)
+/*
+ * Fills L with what stands after AFTER, LIMIT at most, without what is only
+ * waiting for the sweep. How many, or an error; ERR_DENIED: the mailbox NAME
+ * is no longer number MAILBOX.
+ */
+static int list_notices(struct db *db, struct kv_txn *t, uint32_t mailbox,
+                        const struct mailbox *name, uint64_t after, size_t limit,
+                        struct listing *l)
 {
-	struct db *db = q->worker->app->db;
-	struct kv_txn *t = db_read_begin(db);
+	uint64_t now_us = clock_now_us();
 	struct db_announcement a;
+	struct db_mailbox m;
 	struct db_notice notice;
-	int r = t == NULL ? ERR_NOMEM : 0;
+	int r = db_mailbox_find(db, t, name, &m);
 
+	if (r == ERR_NOT_FOUND || (r == 0 && m.number != mailbox)) {
+		return ERR_DENIED;
+	}
 	l->next = after;
 	wire_list_writer_init(&l->list, l->octets, sizeof l->octets);
 	while (r == 0 && l->list.count < limit && l->list.n + RECEIVED_OCTETS <= sizeof l->octets) {
-		if ((r = db_notice_next(db, t, q->mailbox, l->next, &notice)) != 0 ||
-		    (r = db_announcement_get(db, t, notice.announcement, &a)) != 0 ||
-		    (r = append_notice(l, &notice, &a, &q->name)) != 0) {
+		if ((r = db_notice_next(db, t, mailbox, l->next, &notice)) != 0) {
 			break;
 		}
-		l->cursors[l->list.count - 1] = notice.cursor;
 		l->next = notice.cursor;
+		if (notice.expires_us <= now_us) {
+			continue;
+		}
+		if ((r = db_announcement_get(db, t, notice.announcement, &a)) == 0 &&
+		    (r = append_notice(l, &notice, &a, name)) == 0) {
+			l->cursors[l->list.count - 1] = notice.cursor;
+		} else if (r == ERR_NOT_FOUND) {
+			return ERR_MALFORMED; /* damaged: nothing may be missing unsaid */
+		}
 	}
-	db_read_end(t);
 	return r != 0 && r != ERR_NOT_FOUND ? r : (int)l->list.count;
 }
 
-/* The response with L's list; *BUF is the caller's to free. */
-static int encode_listing(const struct listing *l, enum rnaqp_kind kind, uint8_t **buf,
-                          struct span *frame)
+static void reply_listing(struct query *q, const struct listing *l, enum rnaqp_kind kind)
 {
 	struct rnaqp_response response = { .status = WIRE_STATUS_OK, .kind = kind };
 	size_t cap = l->list.n + 128;
+	uint8_t *buf = malloc(cap);
+	struct span frame;
+	int r = ERR_NOMEM;
 
+	/* The two kinds carry the same. */
 	response.u.retrieve.notifications = wire_list_view(&l->list);
 	response.u.retrieve.next = l->next;
-	*buf = malloc(cap);
-	return *buf == NULL ? ERR_NOMEM : rnaqp_response_encode(&response, *buf, cap, frame);
+	if (buf != NULL && (r = rnaqp_response_encode(&response, buf, cap, &frame)) == 0) {
+		server_reply(q->session, frame);
+	} else {
+		reply_failure(q, "retrieve", r);
+	}
+	free(buf);
 }
+
+/* --- retrieve ------------------------------------------------------------------------------ */
 
 static size_t limit_of(const struct rnaqp_retrieve *r)
 {
@@ -192,36 +269,35 @@ static size_t limit_of(const struct rnaqp_retrieve *r)
 	return r->limit > RETRIEVE_MAX ? RETRIEVE_MAX : (size_t)r->limit;
 }
 
-/* Answers the retrieve in Q->waiting. When MAY_WAIT and nothing is there: does not, and says false.
+/*
+ * Answers the retrieve in Q->waiting. When MAY_WAIT and nothing is there: does
+ * not, and says false.
  */
 static bool answer_retrieve(struct query *q, bool may_wait)
 {
+	struct db *db = q->worker->app->db;
 	struct listing *l = malloc(sizeof *l);
-	uint8_t *buf = NULL;
-	struct span frame;
-	int n = l == NULL ? ERR_NOMEM : list_notices(q, q->waiting.after, limit_of(&q->waiting), l);
+	struct kv_txn *t = l == NULL ? NULL : db_read_begin(db);
+	int n = t == NULL ? ERR_NOMEM
+	                  : list_notices(db, t, q->mailbox, &q->name, q->waiting.after,
+	                                 limit_of(&q->waiting), l);
 
-	if (n == 0 && may_wait) {
-		free(l);
-		return false;
+	db_read_end(t);
+	if (n < 0) {
+		reply_failure(q, "retrieve", n);
+	} else if (n > 0 || !may_wait) {
+		reply_listing(q, l, RNAQP_RETRIEVE);
 	}
-	if (n < 0 || encode_listing(l, RNAQP_RETRIEVE, &buf, &frame) != 0) {
-		server_reply_error(q->session, WIRE_STATUS_INTERNAL_PROBLEM, true, NULL, 60, false);
-	} else {
-		server_reply(q->session, frame);
-	}
-	free(buf);
 	free(l);
-	return true;
+	return n != 0 || !may_wait;
 }
 
 static void retrieve(struct query *q, const struct rnaqp_retrieve *r)
 {
-	uint64_t longest = q->worker->app->wait_us / CLOCK_SECOND_US;
-	uint64_t wait = r->has_wait ? r->wait : 0;
+	uint64_t wait_s = r->has_wait ? r->wait : 0;
 
 	q->waiting = *r;
-	if (wait == 0) {
+	if (wait_s == 0) {
 		answer_retrieve(q, false);
 		return;
 	}
@@ -231,7 +307,8 @@ static void retrieve(struct query *q, const struct rnaqp_retrieve *r)
 		waiters_remove(&q->waiter);
 		return;
 	}
-	server_wait(q->session, (wait < longest ? wait : longest) * CLOCK_SECOND_US);
+	/* The session's limits cut it further. */
+	server_wait(q->session, (wait_s < WAIT_MAX_S ? wait_s : WAIT_MAX_S) * CLOCK_SECOND_US);
 }
 
 /* Something came. It may be acknowledged by another session before we look: then wait on. */
@@ -255,21 +332,37 @@ static void query_wake(void *state)
 
 /* --- acknowledge, retrieveAndClear ------------------------------------------------------------ */
 
-static int forget_apply(struct writer_job *job, struct kv_txn *t)
+static int forget(struct query_job *j, struct kv_txn *t, const uint64_t *cursors, size_t n)
 {
-	struct query_job *j = (struct query_job *)job;
-
-	for (size_t i = 0; i < j->n; i++) {
-		int r = db_notice_remove(j->db, t, j->mailbox, j->cursors[i]);
+	for (size_t i = 0; i < n; i++) {
+		int r = db_notice_remove(j->db, t, j->mailbox, cursors[i]);
 
 		if (r != 0 && r != ERR_NOT_FOUND) {
+			kv_write_fail(t, r); /* those before it are gone already */
 			return r;
 		}
 	}
 	return 0;
 }
 
-static void forget_done(struct writer_job *job, int result)
+static int acknowledge_apply(struct writer_job *job, struct kv_txn *t)
+{
+	struct query_job *j = (struct query_job *)job;
+
+	return forget(j, t, j->cursors, j->n);
+}
+
+/* Listed in the transaction that forgets, so that of two who clear at once each gets its own. */
+static int clear_apply(struct writer_job *job, struct kv_txn *t)
+{
+	struct query_job *j = (struct query_job *)job;
+	struct listing *l = j->listing;
+	int n = list_notices(j->db, t, j->mailbox, &j->name, 0, RETRIEVE_DEFAULT, l);
+
+	return n < 0 ? n : forget(j, t, l->cursors, (size_t)n);
+}
+
+static void job_done(struct writer_job *job, int result)
 {
 	struct query_job *j = (struct query_job *)job;
 	struct query *q = j->query;
@@ -277,37 +370,35 @@ static void forget_done(struct writer_job *job, int result)
 	if (q != NULL) {
 		q->job = NULL;
 		if (result != 0) {
-			log_error("acknowledge", "error=%d", result);
-			server_reply_error(q->session,
-			                   result == ERR_FULL ? WIRE_STATUS_NOT_ENOUGH_ROOM
-			                                      : WIRE_STATUS_INTERNAL_PROBLEM,
-			                   true, NULL, 60, false);
-		} else if (j->response != NULL) {
-			server_reply(q->session, j->frame);
+			reply_failure(q, "acknowledge", result);
+		} else if (j->listing != NULL) {
+			reply_listing(q, j->listing, RNAQP_RETRIEVE_AND_CLEAR);
 		} else {
-			reply_empty(q, j->kind);
+			reply_empty(q, RNAQP_ACKNOWLEDGE);
 		}
 	}
 	job_free(j);
 }
 
-static struct query_job *job_new(struct query *q, enum rnaqp_kind kind, size_t n)
+/* Room for N cursors. NULL when memory is out. */
+static struct query_job *job_new(struct query *q, size_t n)
 {
 	struct query_job *j = calloc(1, sizeof *j + n * sizeof j->cursors[0]);
 
 	if (j != NULL) {
-		j->job.apply = forget_apply;
-		j->job.done = forget_done;
+		j->job.done = job_done;
 		j->query = q;
 		j->db = q->worker->app->db;
 		j->mailbox = q->mailbox;
-		j->kind = kind;
+		j->name = q->name;
 	}
 	return j;
 }
 
-static void job_submit(struct query *q, struct query_job *j)
+static void job_submit(struct query *q, struct query_job *j,
+                       int (*apply)(struct writer_job *job, struct kv_txn *t))
 {
+	j->job.apply = apply;
 	q->job = j;
 	writer_submit(q->worker->writer, &j->job);
 }
@@ -322,41 +413,33 @@ static void acknowledge(struct query *q, const struct rnaqp_acknowledge *a)
 		                   -1, false);
 		return;
 	}
-	if ((j = job_new(q, RNAQP_ACKNOWLEDGE, rest.count)) == NULL) {
-		server_reply_error(q->session, WIRE_STATUS_TRY_LATER, true, NULL, 60, false);
+	if ((j = job_new(q, rest.count)) == NULL) {
+		reply_failure(q, "acknowledge", ERR_NOMEM);
 		return;
 	}
-	while (wire_cursor_next(&rest, &j->cursors[j->n])) {
+	while (j->n < a->cursors.count && wire_cursor_next(&rest, &j->cursors[j->n])) {
 		j->n++;
 	}
-	job_submit(q, j);
+	job_submit(q, j, acknowledge_apply);
 }
 
-/* What is listed is forgotten first, and the list leaves after the commit. */
 static void retrieve_and_clear(struct query *q)
 {
-	struct listing *l = malloc(sizeof *l);
-	struct query_job *j = NULL;
-	int n = l == NULL ? ERR_NOMEM : list_notices(q, 0, RETRIEVE_DEFAULT, l);
+	struct query_job *j = job_new(q, 0);
 
-	if (n >= 0 && (j = job_new(q, RNAQP_RETRIEVE_AND_CLEAR, (size_t)n)) != NULL &&
-	    encode_listing(l, RNAQP_RETRIEVE_AND_CLEAR, &j->response, &j->frame) == 0) {
-		j->n = (size_t)n;
-		memcpy(j->cursors, l->cursors, j->n * sizeof j->cursors[0]);
-		job_submit(q, j);
-	} else {
-		if (j != NULL) {
-			job_free(j);
-		}
-		server_reply_error(q->session, WIRE_STATUS_INTERNAL_PROBLEM, true, NULL, 60, false);
+	if (j != NULL && (j->listing = malloc(sizeof *j->listing)) != NULL) {
+		job_submit(q, j, clear_apply);
+		return;
 	}
-	free(l);
+	if (j != NULL) {
+		job_free(j);
+	}
+	reply_failure(q, "retrieve", ERR_NOMEM);
 }
 
-/* --- the session -------------------------------------------------------------------------------
- */
+/* --- the session --------------------------------------------------------------------------- */
 
-static int query_open(struct server_session *s, void *app, void **state)
+int query_open(struct server_session *s, struct app_worker *worker, void **state)
 {
 	struct query *q = calloc(1, sizeof *q);
 
@@ -365,9 +448,14 @@ static int query_open(struct server_session *s, void *app, void **state)
 	}
 	q->waiter.fire = query_fire;
 	q->session = s;
-	q->worker = app_worker_of(app);
+	q->worker = worker;
 	*state = q;
 	return 0;
+}
+
+static int open_on_worker(struct server_session *s, void *app, void **state)
+{
+	return query_open(s, daemon_worker_state(app), state);
 }
 
 static void query_close(void *state)
@@ -377,7 +465,7 @@ static void query_close(void *state)
 	waiters_remove(&q->waiter);
 	login_cancel(q->login);
 	if (q->job != NULL) {
-		q->job->query = NULL;
+		q->job->query = NULL; /* it lands all the same */
 	}
 	free(q);
 }
@@ -423,7 +511,7 @@ static void query_command(void *state, struct span body, uint64_t total)
 
 const struct server_protocol query_protocol = {
 	.alpn = "im2000-rnaqp/1",
-	.open = query_open,
+	.open = open_on_worker,
 	.classify = query_classify,
 	.command = query_command,
 	.wake = query_wake,

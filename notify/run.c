@@ -1,5 +1,6 @@
 #include "notify/run.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -7,6 +8,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "notify/app.h"
+#include "session/daemon.h"
 
 #define SWEEP_US (60 * CLOCK_SECOND_US) /* between looks for notices whose time is over */
 #define SWEEP_BATCH 1000                /* notices of one transaction */
@@ -73,8 +75,7 @@ static int sweep_start(struct app_worker *w, struct sweep **out)
 	return 0;
 }
 
-/* --- workers ------------------------------------------------------------------------------------
- */
+/* --- workers ------------------------------------------------------------------------------- */
 
 struct worker {
 	struct app_worker common; /* first: what sessions see */
@@ -89,10 +90,9 @@ static void worker_stop(void *app, void *state)
 	if (w == NULL) {
 		return;
 	}
-	waiters_loop_free(w->common.waiters);
 	if (w->common.attachment != NULL) {
-		daemon_writer_detach(
-		    w->common.attachment); /* waits for its jobs, the sweep's too */
+		/* Waits for the jobs of sessions that are gone, and for the sweep's. */
+		daemon_writer_detach(w->common.attachment);
 	}
 	if (w->sweep != NULL) {
 		loop_timer_free(w->sweep->timer);
@@ -123,8 +123,7 @@ static int worker_start(void *app, struct daemon_worker *d, void **state, struct
 	return 0;
 }
 
-/* --- configuration to options
- * ---------------------------------------------------------------------- */
+/* --- configuration to options -------------------------------------------------------------- */
 
 static struct tls_options tls_of(const struct config *c)
 {
@@ -152,10 +151,13 @@ static int check_data_directory(const char *dir, struct err_text *e)
 {
 	struct stat st;
 
-	if (stat(dir, &st) != 0 || !S_ISDIR(st.st_mode)) {
-		return err_set(e, ERR_NOT_FOUND,
-		               "data directory %s is not there: make it with im2000-notify init",
-		               dir);
+	if (stat(dir, &st) != 0) {
+		return err_set(e, errno == ENOENT ? ERR_NOT_FOUND : ERR_IO, "data directory %s: %s%s",
+		               dir, strerror(errno),
+		               errno == ENOENT ? " (im2000-notify init makes it)" : "");
+	}
+	if (!S_ISDIR(st.st_mode)) {
+		return err_set(e, ERR_IO, "data directory %s is no directory", dir);
 	}
 	if ((st.st_mode & 077) != 0) {
 		return err_set(e, ERR_DENIED, "data directory %s is open to others: chmod 700 %s",
@@ -164,22 +166,65 @@ static int check_data_directory(const char *dir, struct err_text *e)
 	return 0;
 }
 
-/* The certificate loads, belongs to its key, and covers the domains. */
-static int check_certificate(const struct config *c, struct err_text *e)
+/*
+ * Says what is wrong with certificate TLS of C, one thing at a time: *AT is 0 at
+ * first. False: nothing more.
+ */
+static bool certificate_fault(const struct config *c, const struct tls_config *tls, size_t *at,
+                              struct err_text *e)
+{
+	uint64_t expires_us = tls_config_expires_us(tls);
+	char when[24];
+
+	while (*at < c->domains.n) {
+		const char *domain = c->domains.item[(*at)++];
+
+		if (!tls_config_covers(tls, domain)) {
+			err_set(e, ERR_CONFIG, "certificate %s does not cover domain %s",
+			        c->certificate, domain);
+			return true;
+		}
+	}
+	if ((*at)++ == c->domains.n && expires_us != 0 && expires_us <= clock_now_us()) {
+		clock_format(expires_us, when, sizeof when);
+		err_set(e, ERR_CONFIG, "certificate %s ended at %s", c->certificate, when);
+		return true;
+	}
+	return false;
+}
+
+/* Errors of the files are errors; a certificate that does not fit serves whom it can. */
+static int warn_certificate(const struct config *c, struct err_text *e)
 {
 	struct tls_options options = tls_of(c);
 	struct tls_config *tls;
+	struct err_text fault;
+	size_t at = 0;
+	char quoted[256];
 	int r = tls_config_create(&options, &tls, e);
 
 	if (r != 0) {
 		return r;
 	}
-	for (size_t i = 0; r == 0 && i < c->domains.n; i++) {
-		if (!tls_config_covers(tls, c->domains.item[i])) {
-			r = err_set(e, ERR_CONFIG, "certificate %s does not cover domain %s",
-			            c->certificate, c->domains.item[i]);
-		}
+	while (certificate_fault(c, tls, &at, &fault)) {
+		log_warn("certificate", "fault=%s",
+		         log_quote(span_str(fault.text), quoted, sizeof quoted));
 	}
+	tls_config_drop(tls);
+	return 0;
+}
+
+static int check_certificate(const struct config *c, struct err_text *e)
+{
+	struct tls_options options = tls_of(c);
+	struct tls_config *tls;
+	size_t at = 0;
+	int r = tls_config_create(&options, &tls, e);
+
+	if (r != 0) {
+		return r;
+	}
+	r = certificate_fault(c, tls, &at, e) ? ERR_CONFIG : 0;
 	tls_config_drop(tls);
 	return r;
 }
@@ -196,6 +241,8 @@ int notify_check(const char *config_path, struct err_text *e)
 	return r;
 }
 
+/* --- serving --------------------------------------------------------------------------------- */
+
 struct running {
 	struct app app;
 	const char *config_path;
@@ -210,7 +257,7 @@ static int reload(void *app, struct daemon *d, struct err_text *e)
 	struct config c;
 	int r = config_read(run->config_path, &c, e);
 
-	if (r == 0 && (r = check_certificate(&c, e)) == 0) {
+	if (r == 0 && (r = warn_certificate(&c, e)) == 0) {
 		tls = tls_of(&c);
 		limits = limits_of(&c);
 		log_set_level((enum log_level)c.log_level);
@@ -249,11 +296,10 @@ static int serve(struct running *run, const struct config *c, struct err_text *e
 static int start(struct app *app, const struct config *c, struct err_text *e)
 {
 	struct db_options db = { .create = true };
-	struct login_options login = { 0 };
+	struct login_options login = { .failures_minute = (unsigned)c->login_failures };
 	int r;
 
 	app->config = c;
-	app->wait_us = c->wait_s * CLOCK_SECOND_US;
 	app->policy = (struct policy_settings) {
 		.keep_unverified = c->unverified == CONFIG_UNVERIFIED_KEEP,
 		.mailbox_notices = (uint32_t)c->mailbox_notices,
@@ -285,9 +331,11 @@ int notify_run(const char *config_path, struct err_text *e)
 	struct config c;
 	int r = config_read(config_path, &c, e);
 
-	if (r == 0 && (r = check_data_directory(c.data, e)) == 0 &&
-	    (r = check_certificate(&c, e)) == 0) {
+	if (r == 0) {
 		log_set_level((enum log_level)c.log_level);
+	}
+	if (r == 0 && (r = check_data_directory(c.data, e)) == 0 &&
+	    (r = warn_certificate(&c, e)) == 0) {
 		if ((r = start(&run.app, &c, e)) == 0) {
 			r = serve(&run, &c, e);
 		}

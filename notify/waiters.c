@@ -3,6 +3,9 @@
  * to their loop's fired list and posts that loop once; the loop then takes the
  * list and calls each outside the lock. A waiter is on exactly one list: of its
  * bucket (WAITING) or of its loop (FIRED), or on none (OFF).
+ *
+ * A loop's part stays until the end of all: its task may still be posted when its
+ * last waiter goes, and a loop that ends does not run it any more.
  */
 #include "notify/waiters.h"
 
@@ -14,6 +17,7 @@
 
 struct waiters {
 	pthread_mutex_t lock;
+	struct waiters_loop *loops; /* all that were ever made */
 	struct waiter *bucket[BUCKETS];
 };
 
@@ -21,9 +25,9 @@ struct waiters_loop {
 	struct loop_task task; /* first, so that the task is the loop's */
 	struct waiters *all;
 	struct loop *loop;
+	struct waiters_loop *next;
 	struct waiter *fired;
 	bool posted;
-	bool gone; /* freed while posted: the task frees it */
 };
 
 int waiters_create(struct waiters **out)
@@ -40,10 +44,17 @@ int waiters_create(struct waiters **out)
 
 void waiters_free(struct waiters *w)
 {
-	if (w != NULL) {
-		pthread_mutex_destroy(&w->lock);
-		free(w);
+	struct waiters_loop *wl, *next;
+
+	if (w == NULL) {
+		return;
 	}
+	for (wl = w->loops; wl != NULL; wl = next) {
+		next = wl->next;
+		free(wl);
+	}
+	pthread_mutex_destroy(&w->lock);
+	free(w);
 }
 
 static void link_into(struct waiter **list, struct waiter *x)
@@ -86,10 +97,6 @@ static void run_fired(struct loop_task *task)
 	struct waiters_loop *wl = (struct waiters_loop *)task;
 	struct waiter *x;
 
-	if (wl->gone) {
-		free(wl);
-		return;
-	}
 	while ((x = take_fired(wl)) != NULL) {
 		x->fire(x);
 	}
@@ -105,24 +112,12 @@ int waiters_loop_create(struct waiters *w, struct loop *l, struct waiters_loop *
 	wl->task.run = run_fired;
 	wl->all = w;
 	wl->loop = l;
+	pthread_mutex_lock(&w->lock);
+	wl->next = w->loops;
+	w->loops = wl;
+	pthread_mutex_unlock(&w->lock);
 	*out = wl;
 	return 0;
-}
-
-void waiters_loop_free(struct waiters_loop *wl)
-{
-	bool posted;
-
-	if (wl == NULL) {
-		return;
-	}
-	pthread_mutex_lock(&wl->all->lock);
-	posted = wl->posted;
-	wl->gone = true;
-	pthread_mutex_unlock(&wl->all->lock);
-	if (!posted) {
-		free(wl);
-	}
 }
 
 void waiters_add(struct waiters_loop *wl, struct waiter *x, uint32_t mailbox)

@@ -14,12 +14,12 @@
 struct waiters;      /* one a process */
 struct waiters_loop; /* one a worker: where its sessions are called */
 
-int waiters_create(struct waiters **out);
-void waiters_free(struct waiters *w); /* NULL is fine; all loops must be gone */
+int waiters_create(struct waiters **out); /* 0 or ERR_NOMEM */
+void waiters_free(struct waiters *w);     /* NULL is fine; all loops must be gone */
 
+/* The part of loop L, which is W's and freed with it. Before L is freed no waiter may be left
+ * on it. 0 or ERR_NOMEM. */
 int waiters_loop_create(struct waiters *w, struct loop *l, struct waiters_loop **out);
-/* On the loop's thread, with no waiter left on it. NULL is fine. */
-void waiters_loop_free(struct waiters_loop *wl);
 
 struct waiter {
 	/* Something came for the mailbox. On the loop's thread; the waiter is no longer registered.

@@ -428,6 +428,12 @@ int kv_write_failed(const struct kv_txn *txn)
 	return txn->failed;
 }
 
+void kv_write_fail(struct kv_txn *txn, int error)
+{
+	if (txn->failed == 0)
+		txn->failed = error;
+}
+
 /* ---- records ---------------------------------------------------------------------- */
 
 static MDB_val val_of(struct span s)

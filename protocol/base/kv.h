@@ -54,6 +54,11 @@ void kv_write_abort(struct kv_txn *txn); /* NULL is fine */
  * ERR_IO or ERR_NOMEM leaves nothing to go on with, and the commit will answer the same.
  */
 int kv_write_failed(const struct kv_txn *txn);
+/*
+ * Breaks the write transaction with ERROR, for a caller that met a damaged record with half of
+ * its own work written: nothing of the transaction is committed. What broke it first stays.
+ */
+void kv_write_fail(struct kv_txn *txn, int error);
 
 /*
  * The value at KEY. 0, ERR_NOT_FOUND, ERR_IO. *VALUE points into the map: it
