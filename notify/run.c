@@ -166,65 +166,22 @@ static int check_data_directory(const char *dir, struct err_text *e)
 	return 0;
 }
 
-/*
- * Says what is wrong with certificate TLS of C, one thing at a time: *AT is 0 at
- * first. False: nothing more.
- */
-static bool certificate_fault(const struct config *c, const struct tls_config *tls, size_t *at,
-                              struct err_text *e)
-{
-	uint64_t expires_us = tls_config_expires_us(tls);
-	char when[24];
-
-	while (*at < c->domains.n) {
-		const char *domain = c->domains.item[(*at)++];
-
-		if (!tls_config_covers(tls, domain)) {
-			err_set(e, ERR_CONFIG, "certificate %s does not cover domain %s",
-			        c->certificate, domain);
-			return true;
-		}
-	}
-	if ((*at)++ == c->domains.n && expires_us != 0 && expires_us <= clock_now_us()) {
-		clock_format(expires_us, when, sizeof when);
-		err_set(e, ERR_CONFIG, "certificate %s ended at %s", c->certificate, when);
-		return true;
-	}
-	return false;
-}
-
-/* Errors of the files are errors; a certificate that does not fit serves whom it can. */
-static int warn_certificate(const struct config *c, struct err_text *e)
-{
-	struct tls_options options = tls_of(c);
-	struct tls_config *tls;
-	struct err_text fault;
-	size_t at = 0;
-	char quoted[256];
-	int r = tls_config_create(&options, &tls, e);
-
-	if (r != 0) {
-		return r;
-	}
-	while (certificate_fault(c, tls, &at, &fault)) {
-		log_warn("certificate", "fault=%s",
-		         log_quote(span_str(fault.text), quoted, sizeof quoted));
-	}
-	tls_config_drop(tls);
-	return 0;
-}
-
+/* The certificate loads, belongs to its key, and covers the domains. */
 static int check_certificate(const struct config *c, struct err_text *e)
 {
 	struct tls_options options = tls_of(c);
 	struct tls_config *tls;
-	size_t at = 0;
 	int r = tls_config_create(&options, &tls, e);
 
 	if (r != 0) {
 		return r;
 	}
-	r = certificate_fault(c, tls, &at, e) ? ERR_CONFIG : 0;
+	for (size_t i = 0; r == 0 && i < c->domains.n; i++) {
+		if (!tls_config_covers(tls, c->domains.item[i])) {
+			r = err_set(e, ERR_CONFIG, "certificate %s does not cover domain %s",
+			            c->certificate, c->domains.item[i]);
+		}
+	}
 	tls_config_drop(tls);
 	return r;
 }
@@ -257,7 +214,7 @@ static int reload(void *app, struct daemon *d, struct err_text *e)
 	struct config c;
 	int r = config_read(run->config_path, &c, e);
 
-	if (r == 0 && (r = warn_certificate(&c, e)) == 0) {
+	if (r == 0 && (r = check_certificate(&c, e)) == 0) {
 		tls = tls_of(&c);
 		limits = limits_of(&c);
 		log_set_level((enum log_level)c.log_level);
@@ -335,7 +292,7 @@ int notify_run(const char *config_path, struct err_text *e)
 		log_set_level((enum log_level)c.log_level);
 	}
 	if (r == 0 && (r = check_data_directory(c.data, e)) == 0 &&
-	    (r = warn_certificate(&c, e)) == 0) {
+	    (r = check_certificate(&c, e)) == 0) {
 		if ((r = start(&run.app, &c, e)) == 0) {
 			r = serve(&run, &c, e);
 		}
