@@ -42,22 +42,39 @@ static bool is_due(const struct round_job *j, const struct db_delivery *d)
 	return j->job.kind == DB_JOB_NOTIFY ? !d->withdrawn : d->withdrawn && !d->told_withdrawn;
 }
 
+/* Appends N, without what takes it over the limit of one notification. */
+static int append_notification(struct wire_list_writer *w, struct wire_notification *n)
+{
+	struct wire_list_writer before = *w;
+	int err = wire_notification_append(w, n);
+
+	if (err == 0 && w->n - before.n > LIMIT_NOTIFICATION_OCTETS && n->has_structure) {
+		*w = before;
+		n->has_structure = false;
+		err = wire_notification_append(w, n);
+	}
+	if (err == 0 && w->n - before.n > LIMIT_NOTIFICATION_OCTETS) {
+		*w = before;
+		n->has_header = false;
+		err = wire_notification_append(w, n);
+	}
+	return err;
+}
+
 static int append(struct batch *b, const struct settings *s, const struct ids *ids,
                   const struct db_message *m, const struct db_delivery *d)
 {
+	struct wire_notification n;
+	struct rnasp_addressee a;
 	struct notice notice;
 	int err;
 
 	if (!b->encodes)
 		return 0;
 	if (b->kind == DB_JOB_NOTIFY) {
-		struct wire_notification n;
-
 		err = notice_make(s, ids, m, d->index, d->mailbox, &notice, &n);
-		return err != 0 ? err : wire_notification_append(&b->list, &n);
+		return err != 0 ? err : append_notification(&b->list, &n);
 	}
-	struct rnasp_addressee a;
-
 	err = notice_addressee(ids, m, d->index, d->mailbox, &notice, &a.recipient, a.id);
 	return err != 0 ? err : rnasp_addressee_append(&b->list, &a);
 }
