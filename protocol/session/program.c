@@ -2,12 +2,15 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <getopt.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <termios.h>
 #include <unistd.h>
 
 #include <openssl/crypto.h>
+
+#include "session/daemon.h"
 
 int program_exit_code(int code)
 {
@@ -154,6 +157,80 @@ int program_write_file(const char *path, unsigned mode, const char *text, struct
 		return err_set(e, ERR_IO, "write %s: %s", path, strerror(errno));
 	}
 	return 0;
+}
+
+/* Whether one of the arguments asks for help or the version; then that is printed. */
+static bool answered(const char *program, const char *usage, const char *argument)
+{
+	if (strcmp(argument, "--help") == 0 || strcmp(argument, "-h") == 0) {
+		fputs(usage, stdout);
+		return true;
+	}
+	if (strcmp(argument, "--version") == 0) {
+		printf("%s %s\n", program, PROGRAM_VERSION);
+		return true;
+	}
+	return false;
+}
+
+int program_dispatch(const char *program, const char *usage,
+                     const struct program_command *commands, int argc, char **argv)
+{
+	struct err_text e = { "" };
+	int r;
+
+	opterr = 0;
+	if (argc > 1 && answered(program, usage, argv[1])) {
+		return program_finish(program);
+	}
+	for (; argc > 1 && commands->name != NULL; commands++) {
+		if (strcmp(argv[1], commands->name) != 0) {
+			continue;
+		}
+		if (argc > 2 && answered(program, usage, argv[2])) {
+			return program_finish(program);
+		}
+		if ((r = daemon_refuse_root(program, &e)) != 0) {
+			return program_fail(program, r, &e);
+		}
+		return commands->run(argc - 1, argv + 1);
+	}
+	return argc > 1 ? program_usage(program, "there is no command \"%s\"", argv[1])
+	                : program_usage(program, "no command given");
+}
+
+int program_run(const char *program, int argc, char **argv,
+                const char *(*config_path)(const char *named),
+                int (*check)(const char *config, struct err_text *e),
+                int (*serve)(const char *config, struct err_text *e))
+{
+	static const struct option options[] = {
+		{ "check", no_argument, NULL, 'k' },
+		{ NULL, 0, NULL, 0 },
+	};
+	struct err_text e = { "" };
+	const char *config = NULL;
+	bool only_check = false;
+	int c, r;
+
+	while ((c = getopt_long(argc, argv, "c:", options, NULL)) != -1) {
+		if (c == 'c') {
+			config = optarg;
+		} else if (c == 'k') {
+			only_check = true;
+		} else {
+			return program_usage(program, "run: unknown or incomplete option");
+		}
+	}
+	if (optind != argc) {
+		return program_usage(program, "run wants -c FILE and nothing else");
+	}
+	config = config_path(config);
+	r = only_check ? check(config, &e) : serve(config, &e);
+	if (r == 0 && only_check) {
+		fprintf(stderr, "%s: %s is fine\n", program, config);
+	}
+	return r == 0 ? PROGRAM_DONE : program_fail(program, r, &e);
 }
 
 int program_finish(const char *program)

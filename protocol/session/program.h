@@ -44,6 +44,29 @@ int program_make_dir(const char *dir, struct err_text *e);
 /* Creates PATH, mode 0600 or as MODE says, with TEXT; never replaces. ERR_EXISTS, ERR_IO. */
 int program_write_file(const char *path, unsigned mode, const char *text, struct err_text *e);
 
+/* A command of a program: RUN is given the arguments from the command's name on. */
+struct program_command {
+	const char *name;
+	int (*run)(int argc, char **argv);
+};
+
+/*
+ * What a main() of commands does: --help (USAGE to stdout) and --version, also
+ * behind a command; refuses root for all else; runs the command named by the
+ * first argument (COMMANDS ends with a NULL name). Answers the exit code.
+ */
+int program_dispatch(const char *program, const char *usage,
+                     const struct program_command *commands, int argc, char **argv);
+
+/*
+ * The command `run [-c FILE] [--check]` of a daemon: CONFIG_PATH gives the file to use for the one
+ * named (NULL: none named); CHECK and SERVE answer 0 or an error with E filled.
+ */
+int program_run(const char *program, int argc, char **argv,
+                const char *(*config_path)(const char *named),
+                int (*check)(const char *config, struct err_text *e),
+                int (*serve)(const char *config, struct err_text *e));
+
 /* Flushes stdout: PROGRAM_DONE, or PROGRAM_FAILED with a message when that fails (disk full). */
 int program_finish(const char *program);
 
