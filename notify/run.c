@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "notify/app.h"
 #include "session/daemon.h"
+#include "session/daemon.h"
 
 #define SWEEP_US (60 * CLOCK_SECOND_US) /* between looks for notices whose time is over */
 #define SWEEP_BATCH 1000                /* notices of one transaction */
@@ -166,24 +167,12 @@ static int check_data_directory(const char *dir, struct err_text *e)
 	return 0;
 }
 
-/* The certificate loads, belongs to its key, and covers the domains. */
-static int check_certificate(const struct config *c, struct err_text *e)
+static int check_certificate(const struct config *c, bool strict, struct err_text *e)
 {
-	struct tls_options options = tls_of(c);
-	struct tls_config *tls;
-	int r = tls_config_create(&options, &tls, e);
+	const struct tls_options options = tls_of(c);
 
-	if (r != 0) {
-		return r;
-	}
-	for (size_t i = 0; r == 0 && i < c->domains.n; i++) {
-		if (!tls_config_covers(tls, c->domains.item[i])) {
-			r = err_set(e, ERR_CONFIG, "certificate %s does not cover domain %s",
-			            c->certificate, c->domains.item[i]);
-		}
-	}
-	tls_config_drop(tls);
-	return r;
+	return daemon_check_certificate(&options, (const char *const *)c->domains.item,
+	                                c->domains.n, strict, e);
 }
 
 int notify_check(const char *config_path, struct err_text *e)
@@ -192,7 +181,7 @@ int notify_check(const char *config_path, struct err_text *e)
 	int r = config_read(config_path, &c, e);
 
 	if (r == 0 && (r = check_data_directory(c.data, e)) == 0) {
-		r = check_certificate(&c, e);
+		r = check_certificate(&c, true, e);
 	}
 	config_free(&c);
 	return r;
@@ -214,7 +203,7 @@ static int reload(void *app, struct daemon *d, struct err_text *e)
 	struct config c;
 	int r = config_read(run->config_path, &c, e);
 
-	if (r == 0 && (r = check_certificate(&c, e)) == 0) {
+	if (r == 0 && (r = check_certificate(&c, false, e)) == 0) {
 		tls = tls_of(&c);
 		limits = limits_of(&c);
 		log_set_level((enum log_level)c.log_level);
@@ -292,7 +281,7 @@ int notify_run(const char *config_path, struct err_text *e)
 		log_set_level((enum log_level)c.log_level);
 	}
 	if (r == 0 && (r = check_data_directory(c.data, e)) == 0 &&
-	    (r = check_certificate(&c, e)) == 0) {
+	    (r = check_certificate(&c, false, e)) == 0) {
 		if ((r = start(&run.app, &c, e)) == 0) {
 			r = serve(&run, &c, e);
 		}

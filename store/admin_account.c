@@ -27,15 +27,14 @@ static int check_name(const char *name, struct err_text *e)
 	return 0;
 }
 
-static int check_served(const struct config *c, const char *sender, const char *domain,
-                        struct err_text *e)
+/* It is allowed: agents believe whoever shows a certificate for the sender's domain. */
+static void warn_foreign(const struct config *c, const char *domain)
 {
-	if (config_serves(c, domain))
-		return 0;
-	return err_set(e, ERR_CONFIG,
-	               "sender %.254s: domain %s is not this store's (add \"domain = %s\" to the "
-	               "configuration)",
-	               sender, domain, domain);
+	if (!config_serves(c, domain))
+		fprintf(stderr,
+		        "%s: note: domain %s is not in the configuration; agents believe its senders "
+		        "only if the certificate covers it\n",
+		        ADMIN_PROGRAM, domain);
 }
 
 /* Appends one --sender, a mailbox or "@domain", in canonical form with its NUL. */
@@ -57,8 +56,8 @@ static int add_sender(const struct config *c, const char *text, struct buf *out,
 		               "\"%.300s\" is no sender (as in alice@a.example, or @a.example for "
 		               "all of a domain)",
 		               text);
-	rc = check_served(c, text, mailbox_domain(&mailbox), e);
-	return rc != 0 ? rc : buf_add(out, mailbox.text, strlen(mailbox.text) + 1);
+	warn_foreign(c, mailbox_domain(&mailbox));
+	return buf_add(out, mailbox.text, strlen(mailbox.text) + 1);
 }
 
 static int read_senders(const struct config *c, const struct admin_words *w, struct buf *out,

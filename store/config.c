@@ -6,6 +6,7 @@
 
 #include "net/address.h"
 #include "net/tls.h"
+#include "session/daemon.h"
 #include "store/db.h"
 #include "store/ids.h"
 
@@ -208,7 +209,7 @@ void config_release(struct config *c)
 
 /* --- the files that it names --------------------------------------------------------------- */
 
-static int check_certificate(const struct config *c, struct err_text *e)
+int config_check_certificate(const struct config *c, bool strict, struct err_text *e)
 {
 	const struct tls_options options = {
 		.certificate = c->certificate,
@@ -216,16 +217,15 @@ static int check_certificate(const struct config *c, struct err_text *e)
 		.ca_file = c->ca_file,
 		.server = true,
 	};
-	struct tls_config *tls;
-	int rc = tls_config_create(&options, &tls, e);
+	const char **domains = calloc(c->n_domains, sizeof *domains);
+	int rc;
 
-	if (rc != 0)
-		return rc;
-	for (size_t i = 0; rc == 0 && i < c->n_domains; i++)
-		if (!tls_config_covers(tls, c->domains[i]))
-			rc = err_set(e, ERR_CONFIG, "certificate %s does not cover domain %s",
-			             c->certificate, c->domains[i]);
-	tls_config_drop(tls);
+	if (domains == NULL)
+		return err_set(e, ERR_NOMEM, "check the certificate: out of memory");
+	for (size_t i = 0; i < c->n_domains; i++)
+		domains[i] = c->domains[i];
+	rc = daemon_check_certificate(&options, domains, c->n_domains, strict, e);
+	free(domains);
 	return rc;
 }
 
@@ -234,7 +234,7 @@ int config_check(const struct config *c, struct err_text *e)
 	const struct db_options options = { .create = false };
 	struct ids *ids;
 	struct db *db;
-	int rc = check_certificate(c, e);
+	int rc = config_check_certificate(c, true, e);
 
 	if (rc != 0)
 		return rc;

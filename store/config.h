@@ -63,8 +63,12 @@ void config_release(struct config *c); /* zeroed is fine */
  * What `run --check` looks at beyond the text: certificate, key and CA file load
  * and belong together, the certificate covers every domain, data directory and
  * keys are there and closed to others. 0, or the first thing that is wrong, in E.
+ * Opens the database: not for a process that has it open already.
  */
 int config_check(const struct config *c, struct err_text *e);
+
+/* The certificate alone; STRICT as for daemon_check_certificate. */
+int config_check_certificate(const struct config *c, bool strict, struct err_text *e);
 
 /* DOMAIN (canonical form) is one that this store serves. */
 bool config_serves(const struct config *c, const char *domain);

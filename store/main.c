@@ -42,8 +42,12 @@ static int command_run(int argc, char **argv)
 int main(int argc, char **argv)
 {
 	static const struct program_command commands[] = {
-		{ "run", command_run },     { "init", admin_init },   { "account", admin_account },
-		{ "backup", admin_backup }, { "check", admin_check }, { "stats", admin_stats },
+		{ "run", command_run },
+		{ "init", admin_init },
+		{ "account", admin_account },
+		{ "backup", admin_backup },
+		{ "check", admin_check },
+		{ "stats", admin_stats },
 		{ NULL, NULL },
 	};
 

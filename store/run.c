@@ -125,7 +125,7 @@ static int reload(void *app, struct daemon *d, struct err_text *e)
 	if (settings == NULL)
 		err = err_set(e, ERR_NOMEM, "reload: out of memory");
 	if (err == 0)
-		err = config_check(&c, e);
+		err = config_check_certificate(&c, false, e);
 	if (err == 0)
 		err = daemon_reconfigure(d, &server, &limits, e);
 	if (err == 0)
@@ -222,7 +222,7 @@ int store_run(const char *config_path, struct err_text *e)
 	if (err != 0)
 		return err;
 	log_set_level((enum log_level)run.config.log_level);
-	err = config_check(&run.config, e);
+	err = config_check_certificate(&run.config, false, e);
 	if (err != 0)
 		goto no_service;
 	settings = make_settings(&run.config);

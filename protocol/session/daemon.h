@@ -81,6 +81,15 @@ int daemon_writer_attach(struct loop *l, struct writer *w, struct writer_client 
 void daemon_writer_detach(void *attachment);
 
 /*
+ * Whether certificate, key and CA file load and belong together: 0, or an error
+ * with E filled. A DOMAIN that the certificate does not cover is an error when
+ * STRICT (`run --check`), else a warning in the log: peers who ask for that domain
+ * will refuse this daemon, the others are served.
+ */
+int daemon_check_certificate(const struct tls_options *tls, const char *const *domains,
+                             size_t n, bool strict, struct err_text *e);
+
+/*
  * 0; ERR_DENIED with E saying how to run it instead when the process is root ("im2000-store
  * does not run as root: start it as an ordinary user, for example: setpriv --reuid=mail ...").
  */

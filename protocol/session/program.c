@@ -81,8 +81,9 @@ static int ask_twice(char *out, size_t cap, struct err_text *e)
 	int r;
 
 	if (tty < 0) {
-		return err_set(e, ERR_MALFORMED,
-		               "no terminal to ask for a password: give --password-file or --token");
+		return err_set(
+		    e, ERR_MALFORMED,
+		    "no terminal to ask for a password: give --password-file or --token");
 	}
 	if ((r = ask(tty, "Password: ", out, cap, e)) == 0 &&
 	    (r = ask(tty, "Once more: ", again, sizeof again, e)) == 0 && strcmp(out, again) != 0) {
@@ -120,13 +121,15 @@ int program_make_dir(const char *dir, struct err_text *e)
 	struct stat st;
 
 	if (span_copy(span_str(dir), path, sizeof path) != 0 || dir[0] == '\0') {
-		return err_set(e, ERR_MALFORMED, "make directory \"%.64s\": not a usable path", dir);
+		return err_set(e, ERR_MALFORMED, "make directory \"%.64s\": not a usable path",
+		               dir);
 	}
 	for (char *p = path + 1; *p != '\0'; p++) {
 		if (*p == '/') {
 			*p = '\0';
 			if (mkdir(path, 0700) != 0 && errno != EEXIST) {
-				return err_set(e, ERR_IO, "make directory %s: %s", path, strerror(errno));
+				return err_set(e, ERR_IO, "make directory %s: %s", path,
+				               strerror(errno));
 			}
 			*p = '/';
 		}
@@ -173,8 +176,8 @@ static bool answered(const char *program, const char *usage, const char *argumen
 	return false;
 }
 
-int program_dispatch(const char *program, const char *usage,
-                     const struct program_command *commands, int argc, char **argv)
+int program_dispatch(const char *program, const char *usage, const struct program_command *commands,
+                     int argc, char **argv)
 {
 	struct err_text e = { "" };
 	int r;

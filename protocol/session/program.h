@@ -55,8 +55,8 @@ struct program_command {
  * behind a command; refuses root for all else; runs the command named by the
  * first argument (COMMANDS ends with a NULL name). Answers the exit code.
  */
-int program_dispatch(const char *program, const char *usage,
-                     const struct program_command *commands, int argc, char **argv);
+int program_dispatch(const char *program, const char *usage, const struct program_command *commands,
+                     int argc, char **argv);
 
 /*
  * The command `run [-c FILE] [--check]` of a daemon: CONFIG_PATH gives the file to use for the one

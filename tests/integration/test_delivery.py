@@ -1,5 +1,6 @@
 """From the store to the agent: who is believed, what is retried, how services are found."""
 
+import ssl
 import time
 
 import certs
@@ -89,8 +90,7 @@ class Certificates(Delivery):
         right = agent.settings["certificate"], agent.settings["key"]
         for what, cert in self.wrong().items():
             with self.subTest(what):
-                # The agent refuses to start with what does not cover its domain, so a stand-in
-                # answers at its place.
+                # A stand-in, so that it can be seen that nothing is said to it.
                 served = []
                 server = wire.Server("rnasp", *cert, lambda peer: served.append(peer.read_frame()))
                 self.site.others.append(server)
@@ -105,15 +105,19 @@ class Certificates(Delivery):
         self.use(agent, right)
         self.assertEqual(self.status(store)["notification"], "notifying")
 
-    def test_daemons_refuse_what_does_not_fit(self):
+    def test_check_says_it(self):
+        """`run --check` tells that a certificate is for another domain; `run` only warns."""
         agent, store = self.agent(), self.sender()
         cert = self.site.authority.issue("c.example", usage="serverAuth")
         for daemon in agent, store:
-            daemon.stop()
             self.use(daemon, cert)
-            done = daemon.site.run(daemon.program, "run", "-c", daemon.conf, status=1)
+            daemon.restart()
+            self.assertIn("cover", daemon.log())
+            done = self.site.run(daemon.program, "run", "-c", daemon.conf, "--check", status=1)
             self.assertEqual(len(done.stderr.splitlines()), 1, done.stderr)
             self.assertIn(daemon.domain, done.stderr)
+            with self.assertRaises(ssl.SSLCertVerificationError):
+                daemon.client(daemon.serves[0])
 
     def test_only_server_usage(self):
         """A certificate whose only extended key usage is serverAuth proves the store."""
