@@ -1,0 +1,49 @@
+/* The four protocols' commands as the measuring programs send them, and responses as they come. */
+#ifndef IM2000_BENCH_OURS_H
+#define IM2000_BENCH_OURS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "wire/msoap.h"
+#include "wire/msrap.h"
+#include "wire/rnaqp.h"
+#include "wire/rnasp.h"
+
+/* Appends a command's frame to OUT. What cannot be encoded ends the program. */
+void ours_msoap(struct buf *out, const struct msoap_command *c);
+void ours_msrap(struct buf *out, const struct msrap_command *c);
+void ours_rnasp(struct buf *out, const struct rnasp_command *c);
+void ours_rnaqp(struct buf *out, const struct rnaqp_command *c);
+
+/* authenticate, as MSOAP and as RNAQP have it. */
+void ours_msoap_login(struct buf *out, const char *account, const char *password);
+void ours_rnaqp_login(struct buf *out, const char *account, const char *password);
+
+/*
+ * submitEnvelope of a message of SIZE octets. RECIPIENT is a mailbox, or where COUNT is above 1 a
+ * pattern with one '#', which becomes FIRST, FIRST + 1, ... ID: NULL or a submissionId.
+ */
+struct ours_envelope {
+	const char *recipient;
+	uint64_t first, count;
+	uint64_t size;
+	const uint8_t *id;
+};
+void ours_envelope(struct buf *out, const struct ours_envelope *e);
+/* PATTERN with its '#' (if any) become NUMBER, as a mailbox. */
+void ours_mailbox(const char *pattern, uint64_t number, struct mailbox *out);
+/* submitChunk that carries the whole message. */
+void ours_chunk(struct buf *out, struct span message);
+
+/* The body of the first frame in OCTETS, and how many octets the frame has; 0: not whole yet. */
+size_t ours_frame(struct span octets, struct span *body);
+
+/* The response in BODY, which must be ok; else the program ends. */
+void ours_msoap_ok(struct span body, enum msoap_kind kind, struct msoap_response *r);
+void ours_rnasp_ok(struct span body, struct rnasp_response *r);
+void ours_rnaqp_ok(struct span body, struct rnaqp_response *r);
+
+#endif
