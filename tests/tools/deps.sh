@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs the Debian packages that are missing, after saying so.
 #
-# usage: deps.sh LIST...        LIST: build, test
+# usage: deps.sh LIST...        LIST: build, test, bench
 # Exit status 0: all are there now. Otherwise a message says which packages to install.
 # Needs nothing but a POSIX shell, dpkg and apt-get; as an ordinary user also sudo.
 set -u
@@ -11,6 +11,8 @@ packages_build='gcc libc6-dev make pkg-config libuv1-dev liblmdb-dev libc-ares-d
 # The versioned runtime is the one of Debian's default clang.
 packages_test='libcmocka-dev clang libclang-rt-14-dev libconvert-asn1-perl asn1c nsd
 	mandoc python3 openssl util-linux procps binutils'
+# The peers of the measurements, and what makes network namespaces.
+packages_bench='postfix dovecot-imapd dovecot-lmtpd python3 openssl iproute2 util-linux procps'
 
 fail()
 {
@@ -26,9 +28,10 @@ missing()
 	done
 }
 
-# Runs as root. A package that brings a service (nsd) shall not start it here: the tests run
-# their own on a loopback port. policy-rc.d is Debian's way to say so; one that the
-# administrator has put there is left alone.
+# Runs as root. A package that brings a service (nsd, postfix, dovecot) shall not start it here:
+# the tests run their own on a loopback port. policy-rc.d is Debian's way to say so; one that the
+# administrator has put there is left alone. Nothing that is installed gives way: a machine with
+# another mail server keeps it, and cannot have postfix.
 install_packages()
 {
 	export DEBIAN_FRONTEND=noninteractive
@@ -39,15 +42,26 @@ install_packages()
 		trap 'exit 1' HUP INT TERM
 		printf '#!/bin/sh\nexit 101\n' > "$policy" && chmod 755 "$policy" && made_policy=1
 	fi
-	apt-get -q update && apt-get -q install -y --no-install-recommends "$@" || return 1
 	case " $* " in
-	*' nsd '*)
-		# Nor at the next start of the machine.
-		if [ -d /run/systemd/system ]; then
-			systemctl disable nsd.service >/dev/null 2>&1
-		fi
+	*' postfix '*)
+		echo 'postfix postfix/main_mailer_type select No configuration' |
+			debconf-set-selections
 		;;
 	esac
+	apt-get -q update &&
+		apt-get -q install -y --no-install-recommends --no-remove "$@" || return 1
+	# Nor at the next start of the machine.
+	for package in "$@"; do
+		case $package in
+		nsd | postfix) services=$package.service ;;
+		dovecot-*) services='dovecot.service dovecot.socket' ;;
+		*) continue ;;
+		esac
+		if [ -d /run/systemd/system ]; then
+			# shellcheck disable=SC2086 # a list of words
+			systemctl disable $services >/dev/null 2>&1
+		fi
+	done
 	return 0
 }
 
@@ -62,7 +76,8 @@ for list in "$@"; do
 	case $list in
 	build) wanted="$wanted $packages_build" ;;
 	test) wanted="$wanted $packages_test" ;;
-	*) fail "unknown list: $list (build, test)" ;;
+	bench) wanted="$wanted $packages_bench" ;;
+	*) fail "unknown list: $list (build, test, bench)" ;;
 	esac
 done
 
