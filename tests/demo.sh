@@ -86,7 +86,8 @@ start() { # domain letter, program, configuration
 
 domain() {
 	at=$(address_of "$1")
-	im2000-store init "$dir/$1/store" --domain "$1.example" --listen "$at" --ca "$dir/ca" 2>/dev/null
+	im2000-store init "$dir/$1/store" --domain "$1.example" --listen "$at" --ca "$dir/ca" \
+		2>/dev/null
 	im2000-notify init "$dir/$1/notify" --domain "$1.example" --listen "$at" --ca "$dir/ca" \
 		2>/dev/null
 	routes >>"$dir/$1/store/store.conf"
@@ -190,7 +191,8 @@ say "Bob lists his notifications: no store is contacted, so Alice sees nothing o
 as bob list
 as alice status "$url"
 
-number=$(im2000 -c "$dir/bob/agent.conf" list --json | sed -n 's/.*"number":\([0-9]*\).*/\1/p' | head -n 1)
+number=$(im2000 -c "$dir/bob/agent.conf" list --json |
+	sed -n 's/.*"number":\([0-9]*\).*/\1/p' | head -n 1)
 [ -n "$number" ] || fail "nothing was listed"
 
 say "Bob looks at the structure, and reads the text alone"
