@@ -1,6 +1,12 @@
 /*
- * The writer thread: takes all that waits, applies it in one transaction, commits once, and
- * hands each job back to its client.
+ * Who commits (docs/storage.md, "Group commit", has the measurements):
+ * - A job that waits alone while nobody commits is committed by its own thread at the end of
+ *   its turn: handing it to another thread and back costs more than it gains.
+ * - Everything else is the writer thread's: it takes all that waits, applies it in one
+ *   transaction and commits once, while the workers go on and the next batch gathers. It does
+ *   not sleep as long as something waits.
+ * - Where the last commit was slow, the thread does all of them: a worker has other sessions.
+ * One at a time commits, and looks at the queue again before it stops, so nothing is left.
  *
  * Locks: the writer's covers the queue; a client's covers its list of jobs that are done. The
  * two are never held together.
@@ -10,10 +16,13 @@
 #include <pthread.h>
 #include <stdlib.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 
 /* Jobs of one transaction at most: beyond, a flush is shared by enough, and pages get many. */
 #define BATCH_MAX 512
+/* A worker's loop may stand still for a commit that takes no longer than this. */
+#define TURN_COMMIT_MAX_US 2000
 
 struct queue {
 	struct writer_job *first, **end;
@@ -23,8 +32,10 @@ struct writer {
 	struct kv *kv;
 	pthread_t thread;
 	pthread_mutex_t lock; /* for what follows */
-	pthread_cond_t work;  /* the queue is not empty any more, or stop */
+	pthread_cond_t work;  /* for the thread: something waits and nobody commits, or stop */
 	struct queue waiting;
+	bool committing;     /* the thread, or a client in its turn */
+	uint64_t commit_us;  /* how long the last commit took */
 	bool stop;
 };
 
@@ -122,20 +133,48 @@ static void commit_batch(struct kv *kv, struct writer_job *jobs)
 
 /* ---- giving back ------------------------------------------------------------------ */
 
-/* With LOCK of the client held, so that the client is not freed before its wake returned. */
-static void give_back(struct writer_job *job)
+/*
+ * Each of JOBS to its client, which is woken unless it is BY, the one that committed. The wake
+ * comes under the client's lock, so that the client cannot be freed before it returned.
+ */
+static void give_back(struct writer_job *jobs, const struct writer_client *by)
 {
-	struct writer_client *c = job->client;
-	bool first;
+	while (jobs != NULL) {
+		struct writer_job *next = jobs->next;
+		struct writer_client *c = jobs->client;
+		bool first;
 
-	pthread_mutex_lock(&c->lock);
-	first = c->done.first == NULL;
-	queue_add(&c->done, job);
-	if (first) {
-		pthread_cond_signal(&c->ready);
-		c->wake(c->ctx);
+		pthread_mutex_lock(&c->lock);
+		first = c->done.first == NULL;
+		queue_add(&c->done, jobs);
+		if (first && c != by) {
+			pthread_cond_signal(&c->ready);
+			c->wake(c->ctx);
+		}
+		pthread_mutex_unlock(&c->lock);
+		jobs = next;
 	}
-	pthread_mutex_unlock(&c->lock);
+}
+
+/*
+ * Takes MAX jobs at most, commits them and gives them back. With the writer's lock held, which
+ * is given up meanwhile; something waits, and nobody commits.
+ */
+static void commit_some(struct writer *w, size_t max, const struct writer_client *by)
+{
+	struct writer_job *jobs = queue_take(&w->waiting, max);
+	uint64_t start_us = clock_mono_us();
+
+	w->committing = true;
+	pthread_mutex_unlock(&w->lock);
+	commit_batch(w->kv, jobs);
+	/* Before the next may commit: a client's jobs come back in order. */
+	give_back(jobs, by);
+	pthread_mutex_lock(&w->lock);
+	w->committing = false;
+	w->commit_us = clock_mono_us() - start_us;
+	if (w->waiting.first != NULL)
+		pthread_cond_signal(&w->work);
 }
 
 static void *run(void *arg)
@@ -143,24 +182,11 @@ static void *run(void *arg)
 	struct writer *w = arg;
 
 	pthread_mutex_lock(&w->lock);
-	for (;;) {
-		struct writer_job *jobs = queue_take(&w->waiting, BATCH_MAX);
-
-		if (jobs == NULL) {
-			if (w->stop)
-				break;
+	while (!w->stop) {
+		if (w->waiting.first != NULL && !w->committing)
+			commit_some(w, BATCH_MAX, NULL);
+		else
 			pthread_cond_wait(&w->work, &w->lock);
-			continue;
-		}
-		pthread_mutex_unlock(&w->lock);
-		commit_batch(w->kv, jobs);
-		while (jobs != NULL) {
-			struct writer_job *next = jobs->next;
-
-			give_back(jobs);
-			jobs = next;
-		}
-		pthread_mutex_lock(&w->lock);
 	}
 	pthread_mutex_unlock(&w->lock);
 	return NULL;
@@ -227,26 +253,8 @@ void writer_submit(struct writer_client *c, struct writer_job *job)
 	job->client = c;
 	c->under_way++;
 	pthread_mutex_lock(&w->lock);
-	if (w->waiting.first == NULL)
-		pthread_cond_signal(&w->work);
 	queue_add(&w->waiting, job);
 	pthread_mutex_unlock(&w->lock);
-}
-
-void writer_client_turn(struct writer_client *c)
-{
-	(void)c; /* the thread commits */
-}
-
-static void run_done(struct writer_client *c, struct writer_job *jobs)
-{
-	while (jobs != NULL) {
-		struct writer_job *next = jobs->next;
-
-		c->under_way--;
-		jobs->done(jobs, jobs->result);
-		jobs = next;
-	}
 }
 
 void writer_client_collect(struct writer_client *c)
@@ -256,7 +264,38 @@ void writer_client_collect(struct writer_client *c)
 	pthread_mutex_lock(&c->lock);
 	jobs = queue_take(&c->done, SIZE_MAX);
 	pthread_mutex_unlock(&c->lock);
-	run_done(c, jobs);
+	while (jobs != NULL) {
+		struct writer_job *next = jobs->next;
+
+		c->under_way--;
+		jobs->done(jobs, jobs->result);
+		jobs = next;
+	}
+}
+
+void writer_client_turn(struct writer_client *c)
+{
+	struct writer *w = c->writer;
+	bool commit = false;
+
+	if (c->under_way == 0)
+		return;
+	pthread_mutex_lock(&w->lock);
+	/* Whoever is committing will look at the queue again. */
+	if (w->waiting.first != NULL && !w->committing) {
+		commit = w->waiting.first->next == NULL && w->commit_us <= TURN_COMMIT_MAX_US;
+		if (commit)
+			commit_some(w, 1, c);
+		else
+			pthread_cond_signal(&w->work);
+	}
+	pthread_mutex_unlock(&w->lock);
+	if (!commit)
+		return;
+	writer_client_collect(c);
+	/* What the callbacks submitted has no turn yet. */
+	if (c->under_way > 0)
+		c->wake(c->ctx);
 }
 
 void writer_client_free(struct writer_client *c)
@@ -264,6 +303,9 @@ void writer_client_free(struct writer_client *c)
 	if (c == NULL)
 		return;
 	while (c->under_way > 0) {
+		pthread_mutex_lock(&c->writer->lock);
+		pthread_cond_signal(&c->writer->work); /* no turn comes any more */
+		pthread_mutex_unlock(&c->writer->lock);
 		pthread_mutex_lock(&c->lock);
 		while (c->done.first == NULL)
 			pthread_cond_wait(&c->ready, &c->lock);

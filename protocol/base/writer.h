@@ -38,23 +38,31 @@ int writer_create(struct kv *kv, struct writer **out);
 /* Commits all that waits, ends the writer, frees. All clients must be collected and freed. */
 void writer_free(struct writer *w);
 
-/* WAKE is called on any thread when jobs of this client are done: it must make the client's
- * thread call writer_client_collect soon (uv_async_send). */
+/*
+ * WAKE is called on any thread when jobs of this client are done: it must make the client's
+ * thread call writer_client_collect, and take a turn, soon (uv_async_send). It must not call
+ * the writer. 0 or ERR_NOMEM.
+ */
 int writer_client_create(struct writer *w, void (*wake)(void *ctx), void *ctx,
                          struct writer_client **out);
 /* Waits for the client's jobs that are under way, runs their done callbacks, frees. */
 void writer_client_free(struct writer_client *c);
 
-/* Hands JOB over; it belongs to the writer until its done callback. Never blocks for I/O. */
+/*
+ * Hands JOB over; it belongs to the writer until its done callback. Never blocks for I/O.
+ * Jobs of one client are applied, and done, in the order of their submission. Nothing
+ * happens to them before the client's turn ends: see writer_client_turn.
+ */
 void writer_submit(struct writer_client *c, struct writer_job *job);
 
 /*
- * To be called at the end of each turn of the client's loop: where the writer
- * commits on its callers' threads, this is where; it may then take one flush's time.
+ * To be called at the end of each turn of the client's loop, when all that was ready has
+ * been handled: what was submitted is set in motion. A job that waits alone is committed here
+ * and its done callback runs, which takes one flush's time; else the writer's thread does it.
  */
 void writer_client_turn(struct writer_client *c);
 
-/* Runs the done callbacks that are ready. */
+/* Runs the done callbacks that are ready. What they submit waits for the turn after it. */
 void writer_client_collect(struct writer_client *c);
 
 #endif

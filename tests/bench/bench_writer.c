@@ -4,7 +4,7 @@
  * one line for each count of sessions: sessions, changes a second, median and 99th percentile
  * of the time from request to answer.
  *
- * usage: bench_writer [DIR] [WORKERS] [SECONDS]
+ * usage: bench_writer [DIR [WORKERS [SECONDS [SESSIONS...]]]]
  */
 #include <errno.h>
 #include <pthread.h>
@@ -245,40 +245,55 @@ static void measure(size_t sessions, size_t workers, uint64_t seconds)
 		close(server[i]);
 }
 
+/* A fresh database for each count, so that one does not pay for the others. */
+static void measure_fresh(const char *dir, size_t sessions, size_t workers, uint64_t seconds)
+{
+	static const char *const files[] = { "bench.mdb", "bench.mdb-lock" };
+	struct err_text e = { "" };
+	char path[4096];
+
+	if (kv_open(dir, files[0], &(struct kv_options){ .create = true }, tables, &table, &kv, &e)
+	    < 0) {
+		fprintf(stderr, "bench_writer: %s\n", e.text);
+		exit(1);
+	}
+	number = 0;
+	measure(sessions, workers, seconds);
+	kv_close(kv);
+	for (size_t i = 0; i < 2; i++) {
+		snprintf(path, sizeof path, "%s/%s", dir, files[i]);
+		unlink(path);
+	}
+}
+
+static uint64_t argument(int argc, char **argv, int at, uint64_t initial, uint64_t max)
+{
+	uint64_t value = initial;
+
+	if (argc > at && (text_parse_number(argv[at], max, &value) < 0 || value == 0)) {
+		fprintf(stderr, "usage: bench_writer [DIR [WORKERS [SECONDS [SESSIONS...]]]]\n");
+		exit(2);
+	}
+	return value;
+}
+
 int main(int argc, char **argv)
 {
 	static const size_t counts[] = { 1, 2, 5, 10, 20, 50, 100, 200 };
 	char template[] = "bench-writer-XXXXXX";
 	const char *dir = argc > 1 ? argv[1] : mkdtemp(template);
-	uint64_t workers = 2, seconds = 2;
-	struct err_text e = { "" };
+	uint64_t workers = argument(argc, argv, 2, 2, WORKERS_MAX);
+	uint64_t seconds = argument(argc, argv, 3, 2, 3600);
 
 	if (dir == NULL)
 		fail("make a directory");
-	if ((argc > 2 && text_parse_number(argv[2], WORKERS_MAX, &workers) < 0)
-	    || (argc > 3 && text_parse_number(argv[3], 3600, &seconds) < 0) || workers == 0) {
-		fprintf(stderr, "usage: bench_writer [DIR] [WORKERS] [SECONDS]\n");
-		return 2;
-	}
 	signal(SIGPIPE, SIG_IGN);
 	printf("sessions  changes/s  median us     p99 us\n");
 	fflush(stdout);
-	for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++) {
-		char path[4096];
-
-		if (kv_open(dir, "bench.mdb", &(struct kv_options){ .create = true }, tables, &table,
-		            &kv, &e) < 0) {
-			fprintf(stderr, "bench_writer: %s\n", e.text);
-			return 1;
-		}
-		number = 0;
-		measure(counts[i], workers, seconds);
-		kv_close(kv);
-		snprintf(path, sizeof path, "%s/bench.mdb", dir);
-		unlink(path);
-		snprintf(path, sizeof path, "%s/bench.mdb-lock", dir);
-		unlink(path);
-	}
+	for (int i = 4; i < argc; i++)
+		measure_fresh(dir, argument(argc, argv, i, 1, SESSIONS_MAX), workers, seconds);
+	for (size_t i = 0; argc <= 4 && i < sizeof counts / sizeof counts[0]; i++)
+		measure_fresh(dir, counts[i], workers, seconds);
 	if (argc <= 1)
 		rmdir(dir);
 	return 0;
