@@ -285,9 +285,13 @@ ssize_t stream_core_recv(struct stream *s, void *p, size_t n)
 {
 	ssize_t got;
 
+	/* Polling goes by level: what is left or comes will be told. After an error none is told. */
+	if (s->dry && !s->hung_up)
+		return -EAGAIN;
 	do
 		got = recv(s->fd, p, n, 0);
 	while (got < 0 && errno == EINTR);
+	s->dry = got < 0 ? errno == EAGAIN : (size_t)got < n;
 	if (got < 0)
 		return -errno;
 	s->octets_in += (uint64_t)got;
@@ -427,8 +431,10 @@ static void on_poll(uv_poll_t *poll, int status, int events)
 		if ((events & UV_WRITABLE) != 0)
 			send_out(s);
 		give_back(s);
-		if ((events & UV_READABLE) != 0)
+		if ((events & UV_READABLE) != 0) {
+			s->dry = false;
 			on_input(s);
+		}
 	}
 	dispatch(s);
 }

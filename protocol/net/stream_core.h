@@ -69,6 +69,7 @@ struct stream {
 	bool want_write;   /* stream_write took less than offered: `writable` is owed */
 	bool blocked;      /* the socket took no more: EPOLLOUT tells */
 	bool unwanted;     /* input came while want_read was false: not polled until it is true */
+	bool dry;          /* a recv took all there was: none is tried before polling says more */
 	bool ended;        /* the peer's end was read */
 	bool hung_up;      /* libuv gave up the socket (error, reset): reading finds out why */
 	bool send_failed;  /* output goes nowhere; what came before can still be read */
@@ -104,7 +105,8 @@ int stream_core_fail(struct stream *s, int error, const char *format, ...)
 /* The same for a failed system call on the socket. */
 int stream_core_fail_errno(struct stream *s, int number);
 
-/* One recv: > 0 octets, 0 the end, or the negated errno. */
+/* One recv, or -EAGAIN without one when nothing can have come since the last: > 0 octets, 0 the
+ * end, or the negated errno. */
 ssize_t stream_core_recv(struct stream *s, void *p, size_t n);
 
 /* Octets lie in s->out: they leave at the end of the turn. */
