@@ -128,6 +128,32 @@ static void test_lookup_by_route(void **state)
 	locator_free(r);
 }
 
+/* A name that needs no DNS (RFC 6761 section 6.3) leads to loopback, with the route's port. */
+static void test_route_to_a_name(void **state)
+{
+	static const char *const servers[] = { "127.0.0.1:1" };
+	struct locate_route route;
+	struct locate_options o = { .servers = servers, .n_servers = 1, .routes = &route,
+		                    .n_routes = 1 };
+	struct found f = { 0 };
+	struct locator *r;
+
+	(void)state;
+	assert_int_equal(locate_parse_route("a.example rnasp localhost:4403", &route, NULL), 0);
+	assert_int_equal(locator_create(l, &o, &r, NULL), 0);
+	locate_start(r, "a.example", LOCATE_RNASP, on_found, &f);
+	loop_run(l);
+	assert_int_equal(f.error, 0);
+	assert_true(f.n >= 1);
+	for (size_t i = 0; i < f.n; i++) {
+		assert_true(address_is_private(&f.list[i].address));
+		assert_int_equal(address_port(&f.list[i].address), 4403);
+		assert_string_equal(f.list[i].target, "localhost");
+		assert_true(f.list[i].pinned);
+	}
+	locator_free(r);
+}
+
 static void test_cancel_lookup(void **state)
 {
 	struct locate_route route;
@@ -469,6 +495,7 @@ int main(void)
 		cmocka_unit_test(test_parse_route),
 		cmocka_unit_test(test_names),
 		cmocka_unit_test_setup_teardown(test_lookup_by_route, pair_setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(test_route_to_a_name, pair_setup, pair_teardown),
 		cmocka_unit_test_setup_teardown(test_cancel_lookup, pair_setup, pair_teardown),
 		cmocka_unit_test_setup_teardown(test_bad_server, pair_setup, pair_teardown),
 		cmocka_unit_test(test_order_by_priority),
