@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/password.h"
+#include "mua-agent/shell.h"
 
 #define AT(member) offsetof(struct config, member)
 #define OF(member) offsetof(struct config_account, member)
@@ -178,7 +179,33 @@ static int complete_account(const char *path, struct config_account *a, struct e
 	    (r = default_text(&a->notify_login, span_str(a->mailbox.text), e)) != 0) {
 		return r;
 	}
-	return default_text(&a->store_login, mailbox_local(&a->mailbox), e);
+	if ((r = default_text(&a->store_login, mailbox_local(&a->mailbox), e)) != 0) {
+		return r;
+	}
+	if (asprintf(&a->identity, "%s %s", a->notify_login, a->notify_domain) < 0) {
+		a->identity = NULL;
+		return err_set(e, ERR_NOMEM, "out of memory");
+	}
+	return strlen(a->identity) <= CONFIG_IDENTITY_MAX
+	           ? 0
+	           : err_set(e, ERR_CONFIG, "%s: account %s: notify-login is too long", path,
+	                     a->title);
+}
+
+/* Two accounts with one mailbox at one agent would be one and the same. */
+static int check_identities(const struct config *c, const char *path, struct err_text *e)
+{
+	for (size_t i = 1; i < c->n_accounts; i++) {
+		for (size_t k = 0; k < i; k++) {
+			if (strcmp(c->accounts[i].identity, c->accounts[k].identity) == 0) {
+				return err_set(e, ERR_CONFIG,
+				               "%s: accounts %s and %s have the same notify-login at "
+				               "the same notify-domain",
+				               path, c->accounts[k].title, c->accounts[i].title);
+			}
+		}
+	}
+	return 0;
 }
 
 static int complete(const char *path, struct config *c, struct err_text *e)
@@ -207,7 +234,7 @@ static int complete(const char *path, struct config *c, struct err_text *e)
 	for (size_t i = 0; r == 0 && i < c->n_accounts; i++) {
 		r = complete_account(path, &c->accounts[i], e);
 	}
-	return r;
+	return r != 0 ? r : check_identities(c, path, e);
 }
 
 int config_read(const char *path, struct config *c, struct err_text *e)
@@ -234,6 +261,7 @@ void config_free(struct config *c)
 {
 	for (size_t i = 0; i < c->n_accounts; i++) {
 		free(c->accounts[i].title);
+		free(c->accounts[i].identity);
 		conf_release(config_account_keys, &c->accounts[i]);
 	}
 	free(c->accounts);
@@ -255,48 +283,34 @@ int config_find(const struct config *c, const char *title, const struct config_a
 			return 0;
 		}
 	}
-	return err_set(e, ERR_NOT_FOUND, "%s has no account \"%.200s\"", c->path, title);
-}
-
-/* The first line that COMMAND prints. */
-static int ask_command(const char *command, char *out, struct err_text *e)
-{
-	FILE *p = popen(command, "re");
-	size_t n;
-	int status;
-
-	if (p == NULL) {
-		return err_set(e, ERR_IO, "run password command \"%.200s\": it does not start",
-		               command);
-	}
-	if (fgets(out, PASSWORD_MAX + 1, p) == NULL) {
-		out[0] = '\0';
-	}
-	while (fgetc(p) != EOF) {
-	}
-	status = pclose(p);
-	n = strcspn(out, "\r\n");
-	out[n] = '\0';
-	if (status != 0 || n == 0) {
-		return err_set(e, ERR_CONFIG, "password command \"%.200s\" %s", command,
-		               status != 0 ? "failed" : "printed nothing");
-	}
-	return 0;
+	return err_set(e, ERR_CONFIG, "%s has no account \"%.200s\"", c->path, title);
 }
 
 static int password(const struct config_account *a, const char *which, const char *file,
                     const char *command, char *out, struct err_text *e)
 {
+	int r;
+
 	if (file != NULL) {
-		return password_read_file(file, out, e);
+		r = password_read_file(file, out, e);
+	} else if (command != NULL) {
+		r = shell_ask(command, out, PASSWORD_MAX + 1, e);
+	} else {
+		r = err_set(e, ERR_CONFIG,
+		            "no password is named: set %s-password-file or %s-password-command",
+		            which, which);
 	}
-	if (command != NULL) {
-		return ask_command(command, out, e);
-	}
-	return err_set(e, ERR_CONFIG,
-	               "account %s names no password: set %s-password-file or "
-	               "%s-password-command",
-	               a->title, which, which);
+	return r == 0 ? 0 : err_prefix(e, r, "account %s", a->title);
+}
+
+bool config_receives(const struct config_account *a)
+{
+	return a->notify_password_file != NULL || a->notify_password_command != NULL;
+}
+
+bool config_sends(const struct config_account *a)
+{
+	return a->store_password_file != NULL || a->store_password_command != NULL;
 }
 
 int config_notify_password(const struct config_account *a, char *out, struct err_text *e)

@@ -17,7 +17,12 @@ struct config_account {
 	struct mailbox mailbox;
 	char notify_domain[NAME_DOMAIN_MAX + 1]; /* where notifications are fetched */
 	char store_domain[NAME_DOMAIN_MAX + 1];  /* where messages are submitted */
+	/* Login and agent, "bob@b.example b.example": whose notifications these are, in agent.mdb.
+	 * The title may change. */
+	char *identity;
 };
+
+#define CONFIG_IDENTITY_MAX 500 /* octets: it is a key of the database */
 
 struct config {
 	char *data;    /* NULL in the file: $XDG_DATA_HOME/im2000 */
@@ -40,15 +45,18 @@ char *config_path(const char *path);
 int config_read(const char *path, struct config *c, struct err_text *e);
 void config_free(struct config *c);
 
-/* The account called TITLE, or whose mailbox it is; NULL: the first. ERR_NOT_FOUND with E filled.
- */
+/* The account called TITLE, or whose mailbox it is; NULL: the first. ERR_CONFIG with E filled. */
 int config_find(const struct config *c, const char *title, const struct config_account **out,
                 struct err_text *e);
 
 /* The password for the agent (or the store), by file or command, into OUT (PASSWORD_MAX + 1
- * octets). ERR_CONFIG when the account names none. */
+ * octets; to be wiped). ERR_CONFIG when the account names none; errors name the account. */
 int config_notify_password(const struct config_account *a, char *out, struct err_text *e);
 int config_store_password(const struct config_account *a, char *out, struct err_text *e);
+
+/* Whether the account names a password for that, so that it can be used. */
+bool config_receives(const struct config_account *a);
+bool config_sends(const struct config_account *a);
 
 /* The table of keys: of the file, of an account. For manuals. */
 extern const struct conf_key config_keys[];

@@ -18,6 +18,12 @@ static const char *const table_names[] = {
 
 #define RECORD 1 /* first octet of each record */
 
+/* Octets of a value in `known`: the item's number; when the item is gone, until when it counts. */
+#define KNOWN_THERE 4
+#define KNOWN_GONE 12
+
+#define PENDING_HEAD (8 + WIRE_ID_SIZE) /* begun, submissionId; then the added fields */
+
 struct db {
 	struct kv *kv;
 	kv_table table[TABLES];
@@ -64,8 +70,7 @@ int db_write_begin(struct db *db, struct kv_txn **t)
 	return kv_write_begin(db->kv, t);
 }
 
-/* --- records: a fixed head, then views with 4-octet lengths
- * ---------------------------------------- */
+/* --- records: a fixed head, then views with 4-octet lengths -------------------------------- */
 
 static int add_view(struct buf *b, struct span s)
 {
@@ -132,8 +137,7 @@ static int next_entry(struct db *db, struct kv_txn *t, int table, uint32_t numbe
 	return r;
 }
 
-/* --- notifications
- * ------------------------------------------------------------------------------------- */
+/* --- notifications ------------------------------------------------------------------------- */
 
 #define ITEM_HEAD 21 /* version (1), flags (4), received (8), cursor (8) */
 
@@ -174,9 +178,11 @@ static int item_known_key(const struct db_item *item, uint8_t out[DB_KEY_SIZE])
 	char store[NAME_DOMAIN_MAX + 1];
 	struct wire_notification n;
 
-	if (wire_notification_decode(item->der, &n) != 0 ||
-	    wire_notification_store(&n, store) != 0) {
+	if (wire_notification_decode(item->der, &n) != 0) {
 		return ERR_MALFORMED;
+	}
+	if (wire_notification_store(&n, store) != 0) {
+		store[0] = '\0'; /* it can be listed, not read */
 	}
 	known_key(out, item->account, span_str(store), n.id);
 	return 0;
@@ -227,17 +233,19 @@ int db_item_put(struct db *db, struct kv_txn *t, struct db_item *item)
 	return put_record(db, t, TABLE_ITEM, span_of(key, 4), &b, r);
 }
 
-int db_item_remove(struct db *db, struct kv_txn *t, uint32_t number)
+int db_item_remove(struct db *db, struct kv_txn *t, uint32_t number, uint64_t until_us)
 {
-	uint8_t known[DB_KEY_SIZE], key[4];
+	uint8_t known[DB_KEY_SIZE], key[4], gone[KNOWN_GONE];
 	struct db_item item;
 	int r = db_item_get(db, t, number, &item);
 
 	if (r != 0 || (r = item_known_key(&item, known)) != 0) {
 		return r;
 	}
-	r = kv_delete(t, db->table[TABLE_KNOWN], span_of(known, sizeof known));
-	if (r != 0 && r != ERR_NOT_FOUND) {
+	kv_put_u32(gone, number);
+	kv_put_u64(gone + 4, until_us);
+	if ((r = kv_put(t, db->table[TABLE_KNOWN], span_of(known, sizeof known),
+	                span_of(gone, sizeof gone))) != 0) {
 		return r;
 	}
 	kv_put_u32(key, number);
@@ -253,13 +261,63 @@ int db_item_find(struct db *db, struct kv_txn *t, struct span account, struct sp
 
 	known_key(key, account, store, id);
 	r = kv_get(t, db->table[TABLE_KNOWN], span_of(key, sizeof key), &value);
-	if (r == 0 && value.n != 4) {
+	if (r == 0 && value.n != KNOWN_THERE && value.n != KNOWN_GONE) {
 		return ERR_MALFORMED;
 	}
 	if (r == 0) {
 		*number = kv_get_u32(value.p);
 	}
 	return r;
+}
+
+/* Removes what OVER says from TABLE. */
+static int sweep(struct db *db, struct kv_txn *t, int table, uint64_t now_us,
+                 bool (*over)(struct span value, uint64_t now_us))
+{
+	struct span key, value;
+	struct kv_cursor *c;
+	int r = kv_cursor_open(t, db->table[table], &c), removed;
+
+	if (r != 0) {
+		return r;
+	}
+	for (r = kv_cursor_first(c, &key, &value); r == 0; r = kv_cursor_next(c, &key, &value)) {
+		if (over(value, now_us) && (removed = kv_cursor_delete(c)) != 0) {
+			r = removed;
+			break;
+		}
+	}
+	kv_cursor_close(c);
+	return r == ERR_NOT_FOUND ? 0 : r;
+}
+
+static bool known_over(struct span value, uint64_t now_us)
+{
+	return value.n == KNOWN_GONE && kv_get_u64(value.p + 4) < now_us;
+}
+
+static bool pending_over(struct span value, uint64_t now_us)
+{
+	return value.n < PENDING_HEAD || kv_get_u64(value.p) + DB_PENDING_US < now_us;
+}
+
+int db_tidy(struct db *db, struct kv_txn *t, uint64_t now_us)
+{
+	uint8_t stamp[8];
+	struct span value;
+	int r = kv_get(t, db->table[TABLE_META], span_str("tidied"), &value);
+
+	if (r == 0 && value.n == 8 && kv_get_u64(value.p) <= now_us &&
+	    now_us - kv_get_u64(value.p) < CLOCK_DAY_US) {
+		return 0;
+	}
+	if ((r != 0 && r != ERR_NOT_FOUND) ||
+	    (r = sweep(db, t, TABLE_KNOWN, now_us, known_over)) != 0 ||
+	    (r = sweep(db, t, TABLE_PENDING, now_us, pending_over)) != 0) {
+		return r;
+	}
+	kv_put_u64(stamp, now_us);
+	return kv_put(t, db->table[TABLE_META], span_str("tidied"), span_of(stamp, 8));
 }
 
 int db_cursor_get(struct db *db, struct kv_txn *t, struct span account, uint64_t *cursor)
@@ -279,8 +337,7 @@ int db_cursor_put(struct db *db, struct kv_txn *t, struct span account, uint64_t
 	return kv_put(t, db->table[TABLE_CURSOR], account, span_of(value, 8));
 }
 
-/* --- messages sent
- * ----------------------------------------------------------------------------------------- */
+/* --- messages sent ------------------------------------------------------------------------- */
 
 #define SENT_HEAD 42 /* version (1), held (1), submitted (8), expires (8), size (8), id (16) */
 
@@ -322,6 +379,17 @@ int db_sent_next(struct db *db, struct kv_txn *t, uint32_t number, struct db_sen
 	return r != 0 ? r : parse_sent(key, value, out);
 }
 
+int db_sent_find(struct db *db, struct kv_txn *t, struct span store, const uint8_t id[WIRE_ID_SIZE],
+                 struct db_sent *out)
+{
+	int r = db_sent_next(db, t, 0, out);
+
+	while (r == 0 && (memcmp(out->id, id, WIRE_ID_SIZE) != 0 || !span_eq(out->store, store))) {
+		r = db_sent_next(db, t, out->number, out);
+	}
+	return r;
+}
+
 int db_sent_add(struct db *db, struct kv_txn *t, struct db_sent *sent)
 {
 	uint8_t key[4], head[SENT_HEAD] = { RECORD };
@@ -345,34 +413,39 @@ int db_sent_add(struct db *db, struct kv_txn *t, struct db_sent *sent)
 	return put_record(db, t, TABLE_SENT, span_of(key, 4), &b, r);
 }
 
-/* --- submissions under way
- * ------------------------------------------------------------------------------------ */
+/* --- submissions under way ----------------------------------------------------------------- */
 
 int db_pending_get(struct db *db, struct kv_txn *t, const uint8_t key[DB_KEY_SIZE],
-                   uint8_t id[WIRE_ID_SIZE], uint64_t *begun_us)
+                   struct db_pending *out)
 {
 	struct span value;
 	int r = kv_get(t, db->table[TABLE_PENDING], span_of(key, DB_KEY_SIZE), &value);
 
-	if (r == 0 && value.n != 8 + WIRE_ID_SIZE) {
+	if (r == 0 && value.n < PENDING_HEAD) {
 		return ERR_MALFORMED;
 	}
 	if (r == 0) {
-		*begun_us = kv_get_u64(value.p);
-		memcpy(id, value.p + 8, WIRE_ID_SIZE);
+		out->begun_us = kv_get_u64(value.p);
+		memcpy(out->id, value.p + 8, WIRE_ID_SIZE);
+		out->added = span_after(value, PENDING_HEAD);
 	}
 	return r;
 }
 
 int db_pending_put(struct db *db, struct kv_txn *t, const uint8_t key[DB_KEY_SIZE],
-                   const uint8_t id[WIRE_ID_SIZE], uint64_t begun_us)
+                   const struct db_pending *pending)
 {
-	uint8_t value[8 + WIRE_ID_SIZE];
+	uint8_t head[PENDING_HEAD];
+	struct buf b;
+	int r;
 
-	kv_put_u64(value, begun_us);
-	memcpy(value + 8, id, WIRE_ID_SIZE);
-	return kv_put(t, db->table[TABLE_PENDING], span_of(key, DB_KEY_SIZE),
-	              span_of(value, sizeof value));
+	kv_put_u64(head, pending->begun_us);
+	memcpy(head + 8, pending->id, WIRE_ID_SIZE);
+	buf_init(&b, 0);
+	if ((r = buf_add(&b, head, sizeof head)) == 0) {
+		r = buf_add(&b, pending->added.p, pending->added.n);
+	}
+	return put_record(db, t, TABLE_PENDING, span_of(key, DB_KEY_SIZE), &b, r);
 }
 
 int db_pending_remove(struct db *db, struct kv_txn *t, const uint8_t key[DB_KEY_SIZE])

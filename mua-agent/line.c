@@ -17,7 +17,8 @@ struct lines {
 struct line {
 	struct lines *lines;
 	struct client *client;
-	bool closed;
+	int ended; /* why the connection is over; 0: it is not */
+	struct err_text why;
 };
 
 int lines_create(const struct config *c, struct lines **out, struct err_text *e)
@@ -67,17 +68,23 @@ struct loop *lines_loop(struct lines *x)
 	return x->loop;
 }
 
-struct locator *lines_locator(struct lines *x)
+static struct dial_options dial_options(struct lines *x, bool own)
 {
-	return x->locator;
+	return (struct dial_options) { .locator = x->locator,
+		                       .tls = x->tls,
+		                       .allow_private = own || x->config->allow_private };
+}
+
+struct dial_options lines_dial(struct lines *x)
+{
+	return dial_options(x, true);
 }
 
 static void on_closed(void *ctx, int error, const char *why)
 {
 	struct line *l = ctx;
 
-	(void)error, (void)why; /* each request was told */
-	l->closed = true;
+	l->ended = err_set(&l->why, error, "%s", why);
 }
 
 int line_open(struct lines *x, const char *domain, enum locate_service service, bool own,
@@ -87,9 +94,7 @@ int line_open(struct lines *x, const char *domain, enum locate_service service, 
 	struct client_options options = {
 		.domain = domain,
 		.service = service,
-		.dial = { .locator = x->locator,
-		          .tls = x->tls,
-		          .allow_private = own || x->config->allow_private },
+		.dial = dial_options(x, own),
 		.closed = on_closed,
 		.ctx = l,
 	};
@@ -118,6 +123,11 @@ void line_close(struct line *l)
 struct client *line_client(struct line *l)
 {
 	return l->client;
+}
+
+bool line_is_closed(const struct line *l)
+{
+	return l->ended != 0;
 }
 
 static void end(struct line_request *r, int result)
@@ -175,6 +185,7 @@ int line_send(struct line *l, struct line_request *r, struct span frame, struct 
 		.data = r->data != NULL ? on_data : NULL,
 		.failed = on_failed,
 		.ctx = r,
+		.timeout_us = r->timeout_us,
 	};
 	int result;
 
@@ -185,7 +196,11 @@ int line_send(struct line *l, struct line_request *r, struct span frame, struct 
 	if ((result = client_send(l->client, &call, &r->handle)) != 0) {
 		r->done = true;
 		r->result = result;
-		err_set(e, result, "the connection has ended");
+		if (result == ERR_CLOSED && l->ended != 0) {
+			result = r->result = err_set(e, l->ended, "%s", l->why.text);
+		} else {
+			err_set(e, result, "%s", err_phrase(result));
+		}
 	}
 	return result;
 }
@@ -209,50 +224,48 @@ int line_call(struct line *l, struct line_request *r, struct span frame, struct 
 	return result != 0 ? result : line_finish(r, e);
 }
 
-int line_status(enum wire_status status, bool has_text, struct span text, const char *doing,
-                struct err_text *why)
+static const struct {
+	enum wire_status status;
+	int error;
+	const char *words;
+} meanings[] = {
+	{ WIRE_STATUS_COMMAND_TIMEOUT, ERR_TIMEOUT, "the service waited too long" },
+	{ WIRE_STATUS_SERVICE_SHUTDOWN, ERR_AGAIN, "the service is shutting down, try again" },
+	{ WIRE_STATUS_INTERNAL_PROBLEM, ERR_AGAIN, "the service has a problem, try again later" },
+	{ WIRE_STATUS_NOT_AUTHENTICATED, ERR_DENIED, "login or password is wrong" },
+	{ WIRE_STATUS_NOT_PERMITTED, ERR_DENIED, "it is not permitted" },
+	{ WIRE_STATUS_NOT_ENOUGH_ROOM, ERR_FULL, "the service has no room, try again later" },
+	{ WIRE_STATUS_WOULD_EXCEED_QUOTA, ERR_DENIED, "the account's quota is used up" },
+	{ WIRE_STATUS_LIFETIME_TOO_SHORT, ERR_DENIED, "the lifetime is too short" },
+	{ WIRE_STATUS_NO_SUCH_MESSAGE, ERR_NOT_FOUND, "there is no such message" },
+	{ WIRE_STATUS_NO_SUCH_MAILBOX, ERR_NOT_FOUND, "there is no such mailbox" },
+	{ WIRE_STATUS_NO_SUCH_LIST, ERR_NOT_FOUND, "there is no such list" },
+	{ WIRE_STATUS_TOO_BIG, ERR_TOO_BIG, "it is too big" },
+	{ WIRE_STATUS_TRY_LATER, ERR_AGAIN, "the service says: try again later" },
+	{ WIRE_STATUS_DIGEST_MISMATCH, ERR_PROTOCOL, "the octets that arrived were others" },
+	{ WIRE_STATUS_UNSUPPORTED, ERR_UNSUPPORTED, "the service does not support it" },
+	{ WIRE_STATUS_WITHDRAWN, ERR_NOT_FOUND, "the sender has withdrawn it, or it has expired" },
+};
+
+int line_status(enum wire_status status, bool has_text, struct span text, struct err_text *why)
 {
-	static const struct {
-		enum wire_status status;
-		int error;
-		const char *words;
-	} known[] = {
-		{ WIRE_STATUS_NOT_AUTHENTICATED, ERR_DENIED, "login or password is wrong" },
-		{ WIRE_STATUS_NOT_PERMITTED, ERR_DENIED, "it is not permitted" },
-		{ WIRE_STATUS_NOT_ENOUGH_ROOM, ERR_FULL, "there is no room, try again later" },
-		{ WIRE_STATUS_WOULD_EXCEED_QUOTA, ERR_DENIED, "the account's quota is used up" },
-		{ WIRE_STATUS_LIFETIME_TOO_SHORT, ERR_DENIED, "the lifetime is too short" },
-		{ WIRE_STATUS_NO_SUCH_MESSAGE, ERR_NOT_FOUND, "there is no such message" },
-		{ WIRE_STATUS_WITHDRAWN, ERR_NOT_FOUND,
-		  "the sender has withdrawn it, or it has expired" },
-		{ WIRE_STATUS_TOO_BIG, ERR_TOO_BIG, "it is too big" },
-		{ WIRE_STATUS_TRY_LATER, ERR_AGAIN, "try again later" },
-		{ WIRE_STATUS_SERVICE_SHUTDOWN, ERR_AGAIN,
-		  "the service is shutting down, try again" },
-		{ WIRE_STATUS_COMMAND_TIMEOUT, ERR_TIMEOUT, "the service waited too long" },
-		{ WIRE_STATUS_INTERNAL_PROBLEM, ERR_AGAIN,
-		  "the service has a problem, try again later" },
-		{ WIRE_STATUS_UNSUPPORTED, ERR_UNSUPPORTED, "the service does not support it" },
-		{ WIRE_STATUS_DIGEST_MISMATCH, ERR_PROTOCOL,
-		  "the octets that arrived were others" },
-	};
-	char said[256] = "";
 	const char *words = wire_status_name(status);
 	int error = ERR_PROTOCOL;
+	char said[256] = "";
 	struct span view;
 
 	if (status == WIRE_STATUS_OK) {
 		return 0;
 	}
-	for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
-		if (known[i].status == status) {
-			error = known[i].error;
-			words = known[i].words;
+	for (size_t i = 0; i < sizeof meanings / sizeof meanings[0]; i++) {
+		if (meanings[i].status == status) {
+			error = meanings[i].error;
+			words = meanings[i].words;
 		}
 	}
 	if (has_text) {
 		decode_safe_text(text, said, sizeof said, &view);
 	}
-	return err_set(why, error, "%s: %s%s%s%s", doing, words, said[0] != '\0' ? " (" : "", said,
-	               said[0] != '\0' ? ")" : "");
+	return said[0] == '\0' ? err_set(why, error, "%s", words)
+	                       : err_set(why, error, "%s (%s)", words, said);
 }

@@ -14,11 +14,12 @@ struct lines;
 int lines_create(const struct config *c, struct lines **out, struct err_text *e);
 void lines_free(struct lines *x); /* NULL is fine; all lines must be closed */
 struct loop *lines_loop(struct lines *x);
-struct locator *lines_locator(struct lines *x);
+/* How to dial a service that the account names, for what is no session. */
+struct dial_options lines_dial(struct lines *x);
 
 struct line;
 /*
- * Starts a connection; it is open when the first request is answered. OWN: a
+ * Starts a connection to DOMAIN (copied); it is open when the first request is answered. OWN: a
  * service that the account names, which may be at a private address; a store
  * that a stranger names may not, unless allow-private. 0 or ERR_NOMEM.
  */
@@ -26,6 +27,8 @@ int line_open(struct lines *x, const char *domain, enum locate_service service, 
               struct line **out, struct err_text *e);
 void line_close(struct line *l); /* NULL is fine. Requests that wait are forgotten. */
 struct client *line_client(struct line *l);
+/* Whether it has ended; no request gets an answer any more. */
+bool line_is_closed(const struct line *l);
 
 /*
  * A request under way; the caller's memory, which must stay until line_finish.
@@ -39,10 +42,11 @@ struct line_request {
 	int (*tail)(void *ctx, struct client *c); /* with tail_octets: as in session/client.h */
 	uint64_t tail_octets;
 	void *ctx;
+	uint64_t timeout_us; /* as in session/client.h; 0: the default */
 	/* Set by line_send and by what comes. */
 	struct line *line;
 	struct client_request *handle;
-	bool done, failed_late;
+	bool done;
 	int result;
 	struct err_text why;
 };
@@ -56,9 +60,8 @@ int line_call(struct line *l, struct line_request *r, struct span frame, struct 
 
 /*
  * The error that belongs to a response's status (0 for ok), with WHY saying it in words and with
- * what the peer said. DOING: "read message 3".
+ * what the peer said.
  */
-int line_status(enum wire_status status, bool has_text, struct span text, const char *doing,
-                struct err_text *why);
+int line_status(enum wire_status status, bool has_text, struct span text, struct err_text *why);
 
 #endif

@@ -59,11 +59,11 @@ address_of() {
 
 # Where each domain offers its services; in the world outside, DNS says this (SRV records).
 routes() {
-	for d in a b c; do
+	for place in a b c; do
 		n=4400
 		for service in msoap msrap rnasp rnaqp; do
 			n=$((n + 1))
-			echo "route = $d.example $service $(address_of $d):$n"
+			echo "route = $place.example $service $(address_of $place):$n"
 		done
 	done
 }

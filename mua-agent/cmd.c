@@ -1,0 +1,114 @@
+#include "mua-agent/cmd.h"
+
+#include <string.h>
+
+#include "base/text.h"
+#include "mua-agent/prepare.h"
+
+const struct command cmd_table[] = {
+	{ "send", "[FILE] [--to MAILBOX]... [--lifetime T] [--at TIME] [--draft]",
+	  "submit a message (standard input without FILE)", cmd_send },
+	{ "list", "", "fetch notifications and list them", cmd_list },
+	{ "read", "N [--headers] [--part SECTION] [--raw] [--save DIR]", "pull and show a message",
+	  cmd_read },
+	{ "structure", "N", "list a message's parts", cmd_structure },
+	{ "status", "[N | URL]", "what became of what was sent", cmd_status },
+	{ "wait", "[--exec COMMAND]", "wait until something comes", cmd_wait },
+	{ "drop", "N...", "forget messages, here and at their stores", cmd_drop },
+	{ "refuse", "N... [--reason TEXT]", "refuse messages; their senders see it", cmd_refuse },
+	{ "cancel", "N | URL [--to MAILBOX]...", "recall a message that was sent", cmd_cancel },
+	{ "doctor", "", "connect to every service, say what is wrong", cmd_doctor },
+	{ NULL, NULL, NULL, NULL },
+};
+
+static void print_usage(const char *name)
+{
+	for (const struct command *c = cmd_table; c->name != NULL; c++) {
+		if (strcmp(c->name, name) == 0) {
+			printf("usage: im2000 [-c FILE] [--account NAME] %s %s [--json]\n  %s; see "
+			       "im2000(1)\n",
+			       c->name, c->arguments, c->help);
+		}
+	}
+}
+
+int cmd_option(struct app *app, int argc, char **argv, const struct option *options, int *exit)
+{
+	for (;;) {
+		int at = optind > 0 ? optind : 1;
+		int c = getopt_long(argc, argv, ":c:", options, NULL);
+
+		switch (c) {
+		case -1:
+			return CMD_END;
+		case 'c':
+			app->config_path = optarg;
+			break;
+		case CMD_ACCOUNT:
+			app->account_name = optarg;
+			break;
+		case CMD_JSON:
+			app->json = true;
+			break;
+		case CMD_HELP:
+			print_usage(argv[0]);
+			*exit = program_finish(APP_PROGRAM);
+			return CMD_STOP;
+		case ':':
+			*exit = program_usage(APP_PROGRAM, "%s: option %.100s wants a value", argv[0],
+			                      argv[optind - 1]);
+			return CMD_STOP;
+		case '?':
+			*exit = program_usage(APP_PROGRAM, "%s: option %.100s is not known, or takes no "
+			                      "value", argv[0], argv[optind > at ? optind - 1 : at]);
+			return CMD_STOP;
+		default:
+			return c;
+		}
+	}
+}
+
+int cmd_open(struct app *app)
+{
+	struct err_text e = { "" };
+	int r = app_open(app, &e);
+
+	return r == 0 ? PROGRAM_DONE : cmd_fail(r, &e);
+}
+
+int cmd_fail(int code, const struct err_text *e)
+{
+	return program_fail(APP_PROGRAM, code, e);
+}
+
+void cmd_trouble(int *exit, int code, const struct err_text *e)
+{
+	int mine = cmd_fail(code, e);
+
+	if (*exit == PROGRAM_DONE || mine == PROGRAM_FAILED) {
+		*exit = mine;
+	}
+}
+
+int cmd_number(const char *command, const char *text, uint32_t *out)
+{
+	uint64_t number;
+
+	if (text_parse_number(text, UINT32_MAX, &number) != 0 || number == 0) {
+		return program_usage(APP_PROGRAM, "%s: \"%.100s\" is no number of a message", command,
+		                     text);
+	}
+	*out = (uint32_t)number;
+	return 0;
+}
+
+int cmd_recipient(const char *command, const char *text, struct mailbox **list, size_t *n)
+{
+	struct mailbox m;
+
+	if (name_parse_mailbox(span_str(text), &m) != 0) {
+		return program_usage(APP_PROGRAM, "%s: \"%.300s\" is no mailbox (as in bob@b.example)",
+		                     command, text);
+	}
+	return prepare_add_recipient(list, n, &m) == 0 ? PROGRAM_DONE : cmd_fail(ERR_NOMEM, NULL);
+}
