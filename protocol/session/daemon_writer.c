@@ -30,8 +30,9 @@ static void on_turn_end(struct loop_hook *hook)
 	struct attachment *a = (struct attachment *)(void *)((char *)hook
 	                                                     - offsetof(struct attachment, hook));
 
-	writer_client_turn(a->client);
+	/* In this order: what the callbacks submit is set in motion by the turn. */
 	writer_client_collect(a->client);
+	writer_client_turn(a->client);
 }
 
 static void on_closed(uv_handle_t *handle)
