@@ -231,20 +231,17 @@ int config_check_certificate(const struct config *c, bool strict, struct err_tex
 
 int config_check(const struct config *c, struct err_text *e)
 {
-	const struct db_options options = { .create = false };
 	struct ids *ids;
-	struct db *db;
 	int rc = config_check_certificate(c, true, e);
 
 	if (rc != 0)
 		return rc;
-	rc = ids_load(c->data, &ids, e);
+	rc = db_present(c->data, e);
 	if (rc != 0)
 		return rc;
-	ids_free(ids);
-	rc = db_open(c->data, &options, &db, e);
+	rc = ids_load(c->data, &ids, e);
 	if (rc == 0)
-		db_close(db);
+		ids_free(ids);
 	return rc;
 }
 

@@ -2,6 +2,7 @@
 #include "store/db.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -57,6 +58,22 @@ static int dir_check(const char *dir, struct err_text *e)
 		               "data directory %s is open to others (mode %04o): chmod 700 %s", dir,
 		               (unsigned)(st.st_mode & 07777), dir);
 	return 0;
+}
+
+int db_present(const char *dir, struct err_text *e)
+{
+	char path[4096];
+	int rc = dir_check(dir, e);
+
+	if (rc != 0)
+		return rc;
+	if (snprintf(path, sizeof path, "%s/" DB_FILE, dir) >= (int)sizeof path)
+		return err_set(e, ERR_IO, "data directory %s: the path is too long", dir);
+	if (access(path, R_OK | W_OK) == 0)
+		return 0;
+	return err_set(e, errno == ENOENT ? ERR_NOT_FOUND : ERR_IO, "open %s: %s%s", path,
+	               strerror(errno),
+	               errno == ENOENT ? " (im2000-store init makes a data directory)" : "");
 }
 
 /* A fresh store gets the schema's number; another one's is compared. */

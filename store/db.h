@@ -45,6 +45,11 @@ struct db_options {
  */
 int db_open(const char *dir, const struct db_options *options, struct db **out,
             struct err_text *e);
+/*
+ * Whether DIR is fit for db_open and has a store in it, without opening it: a
+ * process must never have one open twice. 0, ERR_DENIED, ERR_NOT_FOUND, ERR_IO with E filled.
+ */
+int db_present(const char *dir, struct err_text *e);
 void db_close(struct db *db); /* NULL is fine; no transaction may be open */
 struct kv *db_kv(struct db *db); /* for writer_create */
 

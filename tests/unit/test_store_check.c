@@ -181,8 +181,16 @@ static void inflict(struct store_fixture *f, const struct damage *d)
 #define TO(...) .to = { __VA_ARGS__, { 0, 0 } }
 
 /* Octets in records that are changed (docs/storage.md). */
-enum { AT_STATE = 1, AT_FLAGS = 2, AT_ACCOUNT = 8, AT_SWEEP = 40, AT_SIZE = 48, AT_HEADER = 64, AT_RECIPIENTS = 68,
-       AT_READERS = 72 };
+enum {
+	AT_STATE = 1,
+	AT_FLAGS = 2,
+	AT_ACCOUNT = 8,
+	AT_SWEEP = 40,
+	AT_SIZE = 48,
+	AT_HEADER = 64,
+	AT_RECIPIENTS = 68,
+	AT_READERS = 72
+};
 
 static const struct damage damages[] = {
 	{ DB_META, "schema", .what = DELETE, .said = "the schema's number" },
