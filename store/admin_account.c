@@ -37,37 +37,63 @@ static void warn_foreign(const struct config *c, const char *domain)
 		        ADMIN_PROGRAM, domain);
 }
 
-/* Appends one --sender, a mailbox or "@domain", in canonical form with its NUL. */
-static int add_sender(const struct config *c, const char *text, struct buf *out,
-                      struct err_text *e)
+/* One --sender, a mailbox or "@domain", in canonical form. */
+static int parse_sender(const char *text, struct mailbox *out, struct err_text *e)
 {
-	struct mailbox mailbox;
 	int rc;
 
 	if (text[0] == '@') {
-		mailbox.text[0] = '@';
-		mailbox.local_n = 0;
-		rc = name_parse_domain(span_str(text + 1), mailbox.text + 1);
+		out->text[0] = '@';
+		out->local_n = 0;
+		rc = name_parse_domain(span_str(text + 1), out->text + 1);
 	} else {
-		rc = name_parse_mailbox(span_str(text), &mailbox);
+		rc = name_parse_mailbox(span_str(text), out);
 	}
-	if (rc != 0)
-		return err_set(e, ERR_MALFORMED,
-		               "\"%.300s\" is no sender (as in alice@a.example, or @a.example for "
-		               "all of a domain)",
-		               text);
-	warn_foreign(c, mailbox_domain(&mailbox));
-	return buf_add(out, mailbox.text, strlen(mailbox.text) + 1);
+	if (rc == 0)
+		return 0;
+	return err_set(e, ERR_MALFORMED,
+	               "\"%.300s\" is no sender (as in alice@a.example, or @a.example for all of "
+	               "a domain)",
+	               text);
 }
 
+/* All of them with their NULs. */
 static int read_senders(const struct config *c, const struct admin_words *w, struct buf *out,
                         struct err_text *e)
 {
+	struct mailbox mailbox;
 	int rc = 0;
 
-	for (size_t i = 0; rc == 0 && i < w->n_senders; i++)
-		rc = add_sender(c, w->sender[i], out, e);
+	for (size_t i = 0; rc == 0 && i < w->n_senders; i++) {
+		rc = parse_sender(w->sender[i], &mailbox, e);
+		if (rc != 0)
+			break;
+		warn_foreign(c, mailbox_domain(&mailbox));
+		rc = buf_add(out, mailbox.text, strlen(mailbox.text) + 1);
+	}
 	return rc;
+}
+
+static int parse_quota(const struct admin_words *w, uint64_t *out, struct err_text *e)
+{
+	*out = 0;
+	if (w->quota == NULL || text_parse_size(w->quota, out) == 0)
+		return 0;
+	return err_set(e, ERR_MALFORMED, "quota: \"%.60s\" is no size (as in 10G)", w->quota);
+}
+
+/* What `account add` can refuse before it looks at anything else. */
+static int judge_add(const struct admin_words *w, struct err_text *e)
+{
+	struct mailbox mailbox;
+	uint64_t quota;
+	int rc = check_name(w->rest[0], e);
+
+	if (rc == 0 && w->n_senders == 0)
+		rc = err_set(e, ERR_MALFORMED, "--sender MAILBOX is wanted");
+	for (size_t i = 0; rc == 0 && i < w->n_senders; i++)
+		rc = parse_sender(w->sender[i], &mailbox, e);
+	return rc != 0 ? rc : parse_quota(w, &quota, e);
 }
 
 /* --- changes ------------------------------------------------------------------------------- */
@@ -127,15 +153,11 @@ static int account_add(struct admin_place *p, const struct admin_words *w, struc
 {
 	struct db_account a = { .name = span_str(w->rest[0]), .created_us = clock_now_us() };
 	struct buf senders;
-	int rc = check_name(w->rest[0], e);
+	int rc = parse_quota(w, &a.quota_octets, e);
 
-	if (rc != 0)
-		return rc;
-	if (w->quota != NULL && text_parse_size(w->quota, &a.quota_octets) != 0)
-		return err_set(e, ERR_MALFORMED, "quota: \"%.60s\" is no size (as in 10G)",
-		               w->quota);
 	buf_init(&senders, DB_ACCOUNT_SENDERS_MAX);
-	rc = read_senders(&p->config, w, &senders, e);
+	if (rc == 0)
+		rc = read_senders(&p->config, w, &senders, e);
 	if (rc == 0)
 		rc = expect(p, w->rest[0], false, e);
 	if (rc == 0)
@@ -266,13 +288,14 @@ int admin_account(int argc, char **argv)
 		const char *name, *command;
 		unsigned takes;
 		int n_rest;
+		int (*judge)(const struct admin_words *w, struct err_text *e); /* may be NULL */
 		int (*run)(struct admin_place *p, const struct admin_words *w, struct err_text *e);
 	} verbs[] = {
 		{ "add", "account add", ADMIN_TAKES_SECRET | ADMIN_TAKES_SENDER | ADMIN_TAKES_QUOTA,
-		  1, account_add },
-		{ "list", "account list", ADMIN_TAKES_JSON, 0, account_list },
-		{ "remove", "account remove", 0, 1, account_remove },
-		{ "password", "account password", ADMIN_TAKES_SECRET, 1, account_password },
+		  1, judge_add, account_add },
+		{ "list", "account list", ADMIN_TAKES_JSON, 0, NULL, account_list },
+		{ "remove", "account remove", 0, 1, NULL, account_remove },
+		{ "password", "account password", ADMIN_TAKES_SECRET, 1, NULL, account_password },
 	};
 	struct err_text e = { "" };
 	struct admin_words w;
@@ -290,8 +313,8 @@ int admin_account(int argc, char **argv)
 	if (w.n_rest != verbs[i].n_rest)
 		return program_usage(ADMIN_PROGRAM, "%s wants %s", verbs[i].command,
 		                     verbs[i].n_rest == 1 ? "one name" : "no name");
-	if ((verbs[i].takes & ADMIN_TAKES_SENDER) != 0 && w.n_senders == 0)
-		return program_usage(ADMIN_PROGRAM, "%s wants --sender MAILBOX", verbs[i].command);
+	if (verbs[i].judge != NULL && verbs[i].judge(&w, &e) != 0)
+		return program_usage(ADMIN_PROGRAM, "%s: %s", verbs[i].command, e.text);
 	rc = admin_open(w.config, &p, &e);
 	if (rc == 0) {
 		rc = verbs[i].run(&p, &w, &e);

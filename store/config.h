@@ -63,7 +63,7 @@ void config_release(struct config *c); /* zeroed is fine */
  * What `run --check` looks at beyond the text: certificate, key and CA file load
  * and belong together, the certificate covers every domain, data directory and
  * keys are there and closed to others. 0, or the first thing that is wrong, in E.
- * Opens the database: not for a process that has it open already.
+ * Does not open the database, so a daemon may ask too.
  */
 int config_check(const struct config *c, struct err_text *e);
 
