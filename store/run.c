@@ -195,7 +195,8 @@ static int open_data(struct running *run, struct err_text *e)
 {
 	const struct config *c = &run->config;
 	const struct login_options login = { .failures_minute = (unsigned)c->login_failures };
-	const struct db_options db = { .create = true };
+	/* What is not there was lost: an empty store in its place would hide that. */
+	const struct db_options db = { .create = false };
 	struct service *x = &run->service;
 	int err = ids_load(c->data, &x->ids, e);
 
