@@ -79,66 +79,6 @@ struct locator {
 	bool *freed; /* set by locator_free, for the delivery that called it */
 };
 
-/* --- names -------------------------------------------------------------------------------- */
-
-static const struct {
-	const char *name, *alpn;
-} services[] = {
-	[LOCATE_MSOAP] = { "msoap", "im2000-msoap/1" },
-	[LOCATE_MSRAP] = { "msrap", "im2000-msrap/1" },
-	[LOCATE_RNASP] = { "rnasp", "im2000-rnasp/1" },
-	[LOCATE_RNAQP] = { "rnaqp", "im2000-rnaqp/1" },
-};
-
-const char *locate_service_name(enum locate_service s)
-{
-	return services[s].name;
-}
-
-const char *locate_alpn(enum locate_service s)
-{
-	return services[s].alpn;
-}
-
-/* The next word of *TEXT, which moves behind it. */
-static struct span next_word(const char **text)
-{
-	const char *start = *text + strspn(*text, " \t");
-	size_t n = strcspn(start, " \t");
-
-	*text = start + n;
-	return span_of(start, n);
-}
-
-int locate_parse_route(const char *text, struct locate_route *out, struct err_text *e)
-{
-	const char *rest = text;
-	struct span domain = next_word(&rest), service = next_word(&rest), at = next_word(&rest);
-	char canonical[NAME_DOMAIN_MAX + 1], where[300];
-	size_t s = 0;
-
-	memset(out, 0, sizeof *out);
-	if (at.n == 0 || next_word(&rest).n != 0)
-		return err_set(e, ERR_MALFORMED, "route \"%s\": not three words, as in "
-		               "b.example rnasp 127.0.0.1:4403", text);
-	if (name_parse_domain(domain, canonical) < 0)
-		return err_set(e, ERR_MALFORMED, "route \"%s\": \"%.*s\" is no domain", text,
-		               (int)domain.n, (const char *)domain.p);
-	memcpy(out->domain, canonical, sizeof canonical);
-	while (s < sizeof services / sizeof services[0] && !span_eq_str(service, services[s].name))
-		s++;
-	if (s == sizeof services / sizeof services[0])
-		return err_set(e, ERR_MALFORMED, "route \"%s\": \"%.*s\" is no service (msoap, msrap, "
-		               "rnasp, rnaqp)", text, (int)service.n, (const char *)service.p);
-	out->service = (enum locate_service)s;
-	if (span_copy(at, where, sizeof where) < 0
-	    || name_parse_host_port(where, out->host, sizeof out->host, &out->port) < 0
-	    || out->port == 0)
-		return err_set(e, ERR_MALFORMED, "route \"%s\": \"%.*s\" is no host and port (as in "
-		               "127.0.0.1:4403 or [::1]:4403)", text, (int)at.n, (const char *)at.p);
-	return 0;
-}
-
 /* --- entries ------------------------------------------------------------------------------ */
 
 static struct entry **chain_of(struct locator *r, const char *domain, enum locate_service service)
@@ -396,7 +336,7 @@ static void all_addresses(struct entry *n)
 		entry_ready(n, 0, NULL);
 	else
 		entry_fail(n, ERR_NO_SERVER, "%s %s: no address of %s%s could be found", n->domain,
-		           services[n->service].name, n->targets[0].srv.target,
+		           locate_service_name(n->service), n->targets[0].srv.target,
 		           n->n_targets > 1 ? " and the others" : "");
 }
 
@@ -479,7 +419,7 @@ static void on_domain(void *ctx, enum resolver_result result, const uint8_t *ans
 	case RESOLVER_OK:
 	case RESOLVER_NO_DATA:
 		entry_fail(n, ERR_NO_SERVICE, "%s does not offer %s (DNS has no _im2000-%s._tcp.%s)",
-		           n->domain, services[n->service].name, services[n->service].name,
+		           n->domain, locate_service_name(n->service), locate_service_name(n->service),
 		           n->domain);
 		break;
 	case RESOLVER_FAILED:
@@ -490,7 +430,7 @@ static void on_domain(void *ctx, enum resolver_result result, const uint8_t *ans
 
 static void service_name(const struct entry *n, char out[320])
 {
-	snprintf(out, 320, "_im2000-%s._tcp.%s", services[n->service].name, n->domain);
+	snprintf(out, 320, "_im2000-%s._tcp.%s", locate_service_name(n->service), n->domain);
 }
 
 static void read_records(struct entry *n, const uint8_t *answer, size_t size)
@@ -504,12 +444,12 @@ static void read_records(struct entry *n, const uint8_t *answer, size_t size)
 	count = locate_read_srv(answer, size, name, records, RECORDS_READ, &n->ttl_s);
 	if (count < 0) {
 		entry_fail(n, ERR_NO_SERVER, "%s %s: DNS: the answer is broken", n->domain,
-		           services[n->service].name);
+		           locate_service_name(n->service));
 		return;
 	}
 	if (count == 1 && records[0].target[0] == '\0') {
 		entry_fail(n, ERR_NO_SERVICE, "%s says in DNS that it does not offer %s", n->domain,
-		           services[n->service].name);
+		           locate_service_name(n->service));
 		return;
 	}
 	for (int i = 0; i < count; i++)
@@ -517,7 +457,7 @@ static void read_records(struct entry *n, const uint8_t *answer, size_t size)
 			records[kept++] = records[i];
 	if (kept == 0)
 		entry_fail(n, ERR_NO_SERVER, "%s %s: DNS names no server that could be used", n->domain,
-		           services[n->service].name);
+		           locate_service_name(n->service));
 	else
 		ask_addresses(n, records, kept);
 }
@@ -539,10 +479,10 @@ static void on_srv(void *ctx, enum resolver_result result, const uint8_t *answer
 		break;
 	case RESOLVER_NO_DATA:
 		entry_fail(n, ERR_NO_SERVER, "%s %s: DNS gives an empty answer", n->domain,
-		           services[n->service].name);
+		           locate_service_name(n->service));
 		break;
 	case RESOLVER_FAILED:
-		entry_fail(n, ERR_NO_SERVER, "%s %s: DNS: %s", n->domain, services[n->service].name,
+		entry_fail(n, ERR_NO_SERVER, "%s %s: DNS: %s", n->domain, locate_service_name(n->service),
 		           why);
 		break;
 	}

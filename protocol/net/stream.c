@@ -1,7 +1,5 @@
 /*
- * The common part of all streams. Two hooks of the loop serve them: the first
- * (before the writer's) gives handlers the events that no poll brings, the
- * second (after all that produces output) sends, once for each stream.
+ * The common part of all streams.
  *
  * A stream's memory is freed in libuv's close callback, which never comes from
  * inside other callbacks: so after any call of the handler, `freed` may be read.
@@ -19,9 +17,6 @@
 
 #include "net/stream_core.h"
 
-#define RANK_EVENTS (-10)
-#define RANK_SEND 10
-
 #define SEND_EARLY ((size_t)64 * 1024)  /* this much output does not wait for the turn's end */
 #define TURN_LIMIT ((size_t)512 * 1024) /* octets taken from one writer before others' turn */
 #define FINISH_US (10 * 1000000ULL)     /* a finished stream without progress is dropped */
@@ -30,128 +25,7 @@
 /* struct stream.due */
 enum { DUE_OPENED = 1, DUE_READ = 2, DUE_WRITE = 4, DUE_CLOSED = 8 };
 
-struct stream_hub {
-	struct loop *loop;
-	struct loop_hook events, send;
-	struct stream_link soon, dirty; /* rings */
-};
-
-/* --- rings ------------------------------------------------------------------------------- */
-
-static void ring_init(struct stream_link *ring)
-{
-	ring->prev = ring->next = ring;
-}
-
-static void ring_add(struct stream_link *ring, struct stream_link *link)
-{
-	if (link->next != NULL)
-		return;
-	link->prev = ring->prev;
-	link->next = ring;
-	ring->prev->next = link;
-	ring->prev = link;
-}
-
-static void ring_remove(struct stream_link *link)
-{
-	if (link->next == NULL)
-		return;
-	link->prev->next = link->next;
-	link->next->prev = link->prev;
-	link->prev = link->next = NULL;
-}
-
-/* All of FROM into the empty ring TO: what is added to FROM from now on waits for the next turn. */
-static void ring_move(struct stream_link *from, struct stream_link *to)
-{
-	ring_init(to);
-	if (from->next == from)
-		return;
-	*to = *from;
-	to->next->prev = to;
-	to->prev->next = to;
-	ring_init(from);
-}
-
-#define STREAM_OF(link, member) \
-	((struct stream *)(void *)((char *)(link) - offsetof(struct stream, member)))
-
-/* --- the hub ----------------------------------------------------------------------------- */
-
-static void dispatch(struct stream *s);
-static void send_out(struct stream *s);
 static void arm(struct stream *s);
-
-static void soon(struct stream *s, unsigned events)
-{
-	s->due |= events;
-	ring_add(&s->hub->soon, &s->soon);
-	loop_again(s->loop);
-}
-
-static void run_events(struct loop_hook *hook)
-{
-	struct stream_hub *hub = (void *)((char *)hook - offsetof(struct stream_hub, events));
-	struct stream_link ring;
-
-	ring_move(&hub->soon, &ring);
-	while (ring.next != &ring) {
-		struct stream *s = STREAM_OF(ring.next, soon);
-
-		ring_remove(&s->soon);
-		dispatch(s);
-	}
-}
-
-/* Idle streams hold no buffer; one that a writer fills turn after turn keeps its memory. */
-static void give_back(struct stream *s)
-{
-	if (!s->want_write)
-		buf_shrink(&s->out);
-}
-
-static void run_send(struct loop_hook *hook)
-{
-	struct stream_hub *hub = (void *)((char *)hook - offsetof(struct stream_hub, send));
-	struct stream_link ring;
-
-	ring_move(&hub->dirty, &ring);
-	while (ring.next != &ring) {
-		struct stream *s = STREAM_OF(ring.next, dirty);
-
-		ring_remove(&s->dirty);
-		s->turn_octets = 0;
-		send_out(s);
-		arm(s);
-		give_back(s);
-	}
-}
-
-static void hub_free(void *hub)
-{
-	free(hub);
-}
-
-static struct stream_hub *hub_of(struct loop *l)
-{
-	struct stream_hub *hub = loop_hub(l);
-
-	if (hub != NULL)
-		return hub;
-	hub = calloc(1, sizeof *hub);
-	if (hub == NULL)
-		return NULL;
-	hub->loop = l;
-	ring_init(&hub->soon);
-	ring_init(&hub->dirty);
-	hub->events = (struct loop_hook){ .run = run_events, .rank = RANK_EVENTS };
-	hub->send = (struct loop_hook){ .run = run_send, .rank = RANK_SEND };
-	loop_hook_add(l, &hub->events);
-	loop_hook_add(l, &hub->send);
-	loop_set_hub(l, hub, hub_free);
-	return hub;
-}
 
 /* --- failing ----------------------------------------------------------------------------- */
 
@@ -161,7 +35,7 @@ static void close_with(struct stream *s, int error)
 	s->error = error;
 	buf_free(&s->out);
 	arm(s);
-	soon(s, DUE_CLOSED);
+	stream_hub_soon(s, DUE_CLOSED);
 }
 
 int stream_core_fail(struct stream *s, int error, const char *format, ...)
@@ -232,7 +106,7 @@ static void send_failed(struct stream *s, int number)
 	/* What the peer said before it went may still be there to read; reading then finds the end. */
 	if (s->state == STREAM_OPEN && s->want_read && !s->ended) {
 		s->hung_up = true;
-		soon(s, DUE_READ);
+		stream_hub_soon(s, DUE_READ);
 		return;
 	}
 	stream_core_fail_errno(s, number);
@@ -269,14 +143,24 @@ static void send_out(struct stream *s)
 		return;
 	}
 	if (s->want_write && s->state == STREAM_OPEN && s->out.n <= STREAM_OUT_LIMIT / 2)
-		soon(s, DUE_WRITE);
+		stream_hub_soon(s, DUE_WRITE);
 	if (s->state == STREAM_OPEN && !s->blocked && s->want_read && !s->ended && s->ops->pending(s))
-		soon(s, DUE_READ);
+		stream_hub_soon(s, DUE_READ);
 }
 
-void stream_core_dirty(struct stream *s)
+/* Idle streams hold no buffer; one that a writer fills turn after turn keeps its memory. */
+static void give_back(struct stream *s)
 {
-	ring_add(&s->hub->dirty, &s->dirty);
+	if (!s->want_write)
+		buf_shrink(&s->out);
+}
+
+void stream_core_turn_end(struct stream *s)
+{
+	s->turn_octets = 0;
+	send_out(s);
+	arm(s);
+	give_back(s);
 }
 
 /* --- the socket -------------------------------------------------------------------------- */
@@ -372,7 +256,7 @@ static void start(struct stream *s)
 	s->state = STREAM_OPENING;
 	s->ops->advance(s);
 	if (s->out.n > 0)
-		stream_core_dirty(s);
+		stream_hub_dirty(s);
 }
 
 static void on_connected(struct stream *s)
@@ -436,7 +320,7 @@ static void on_poll(uv_poll_t *poll, int status, int events)
 			on_input(s);
 		}
 	}
-	dispatch(s);
+	stream_core_events(s);
 }
 
 /* --- the handler's calls ----------------------------------------------------------------- */
@@ -444,7 +328,7 @@ static void on_poll(uv_poll_t *poll, int status, int events)
 static void begin_finish(struct stream *s);
 
 /* Gives the handler what is due, in the order opened, readable, writable, closed. */
-static void dispatch(struct stream *s)
+void stream_core_events(struct stream *s)
 {
 	static const struct stream_handler nobody;
 	unsigned due = s->due;
@@ -468,7 +352,7 @@ static void dispatch(struct stream *s)
 			return;
 		if (s->state == STREAM_OPEN && s->want_read && !s->ended
 		    && (s->hung_up || s->ops->pending(s)))
-			soon(s, DUE_READ);
+			stream_hub_soon(s, DUE_READ);
 	}
 	if ((due & DUE_WRITE) != 0 && s->state == STREAM_OPEN && s->want_write) {
 		s->want_write = false;
@@ -477,7 +361,7 @@ static void dispatch(struct stream *s)
 			h->writable(s->ctx);
 		if (s->freed)
 			return;
-		stream_core_dirty(s);
+		stream_hub_dirty(s);
 	}
 	if ((due & DUE_CLOSED) != 0) {
 		h = s->handler != NULL ? s->handler : &nobody;
@@ -492,7 +376,7 @@ static void dispatch(struct stream *s)
 void stream_core_opened(struct stream *s)
 {
 	s->state = STREAM_OPEN;
-	soon(s, DUE_OPENED | (s->ops->pending(s) ? DUE_READ : 0));
+	stream_hub_soon(s, DUE_OPENED | (s->ops->pending(s) ? DUE_READ : 0));
 }
 
 static void on_linger(void *ctx)
@@ -520,7 +404,7 @@ static void begin_finish(struct stream *s)
 	if (s->send_failed)
 		stream_core_fail(s, ERR_CLOSED, "connection reset by the peer");
 	else
-		stream_core_dirty(s);
+		stream_hub_dirty(s);
 	arm(s);
 }
 
@@ -532,7 +416,7 @@ int stream_core_init(struct stream *s, struct loop *l, int fd, const struct stre
 
 	s->ops = ops;
 	s->loop = l;
-	s->hub = hub_of(l);
+	s->hub = stream_hub_of(l);
 	s->fd = fd;
 	s->want_read = true;
 	buf_init(&s->out, 0); /* limits are kept by out_room and by the transport */
@@ -566,8 +450,7 @@ void stream_free(struct stream *s)
 		return;
 	s->freed = true;
 	s->state = STREAM_CLOSED;
-	ring_remove(&s->soon);
-	ring_remove(&s->dirty);
+	stream_hub_forget(s);
 	s->ops->release(s);
 	buf_free(&s->out);
 	free(s->why);
@@ -620,7 +503,7 @@ void stream_want_read(struct stream *s, bool want)
 		return;
 	s->unwanted = false;
 	if (s->state == STREAM_OPEN && !s->ended && (s->hung_up || s->ops->pending(s)))
-		soon(s, DUE_READ);
+		stream_hub_soon(s, DUE_READ);
 	arm(s);
 }
 
@@ -639,7 +522,7 @@ ssize_t stream_write(struct stream *s, const void *p, size_t n)
 		s->want_write = true;
 		n = room;
 		/* When only the turn's limit stands against it, the send hook says `writable`. */
-		stream_core_dirty(s);
+		stream_hub_dirty(s);
 		if (n == 0)
 			return ERR_AGAIN;
 	}
@@ -647,7 +530,7 @@ ssize_t stream_write(struct stream *s, const void *p, size_t n)
 	if (rc < 0)
 		return rc;
 	s->turn_octets += n;
-	stream_core_dirty(s);
+	stream_hub_dirty(s);
 	if (s->state == STREAM_OPEN && s->out.n >= SEND_EARLY && !s->blocked) {
 		send_out(s);
 		arm(s);

@@ -109,7 +109,22 @@ int stream_core_fail_errno(struct stream *s, int number);
  * end, or the negated errno. */
 ssize_t stream_core_recv(struct stream *s, void *p, size_t n);
 
-/* Octets lie in s->out: they leave at the end of the turn. */
-void stream_core_dirty(struct stream *s);
+/* --- stream_hub.c: what the streams of a loop share ---------------------------------------- */
+
+/* The loop's hub, made when the first stream needs it. NULL when memory is out. */
+struct stream_hub *stream_hub_of(struct loop *l);
+/* The handler is due EVENTS: stream_core_events comes before the loop sleeps. */
+void stream_hub_soon(struct stream *s, unsigned events);
+/* Octets lie in s->out, or were taken: stream_core_turn_end comes at the end of the turn. */
+void stream_hub_dirty(struct stream *s);
+/* Neither comes any more. */
+void stream_hub_forget(struct stream *s);
+
+/* --- stream.c, for the hub ----------------------------------------------------------------- */
+
+/* Gives the handler what is due. */
+void stream_core_events(struct stream *s);
+/* Sends; the next turn has a fresh measure for its writer. */
+void stream_core_turn_end(struct stream *s);
 
 #endif

@@ -61,7 +61,7 @@ static int socket_write(BIO *bio, const char *p, int n)
 	}
 	if (buf_add(&t->base.out, p, (size_t)n) < 0)
 		return -1;
-	stream_core_dirty(&t->base);
+	stream_hub_dirty(&t->base);
 	return n;
 }
 
@@ -238,7 +238,7 @@ static void finish_handshake(struct tls_stream *t)
 	}
 	stream_core_opened(s);
 	/* In the same flight as the handshake's last message. */
-	stream_core_dirty(s);
+	stream_hub_dirty(s);
 }
 
 static void tls_advance(struct stream *s)
