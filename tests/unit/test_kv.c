@@ -94,6 +94,23 @@ static void test_abort_and_snapshot(void **state)
 	kv_read_end(txn);
 }
 
+/* A caller that gives a transaction up halves nothing: its commit answers the first error. */
+static void test_fail(void **state)
+{
+	struct kvtest *f = *state;
+	struct kv_txn *txn = kvtest_write(f->kv);
+
+	kvtest_put(txn, f->t[T_ONE], "a", "1");
+	kv_write_fail(txn, ERR_MALFORMED);
+	kv_write_fail(txn, ERR_IO);
+	assert_int_equal(kv_write_failed(txn), ERR_MALFORMED);
+	assert_int_equal(kv_write_commit(txn), ERR_MALFORMED);
+	txn = kvtest_write(f->kv);
+	assert_int_equal(kv_write_failed(txn), 0);
+	kvtest_value(txn, f->t[T_ONE], "a", NULL);
+	assert_int_equal(kv_write_commit(txn), 0);
+}
+
 static void test_big_endian(void **state)
 {
 	static const uint64_t numbers[] = { 0, 1, 255, 256, 65535, 65536, 0xffffffff, 0x100000000,
@@ -375,6 +392,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		FIXTURE_TEST(test_records),
 		FIXTURE_TEST(test_abort_and_snapshot),
+		FIXTURE_TEST(test_fail),
 		cmocka_unit_test(test_big_endian),
 		FIXTURE_TEST(test_cursor_table),
 		FIXTURE_TEST(test_cursor_delete),
