@@ -32,10 +32,40 @@ static void print_usage(const char *name)
 	}
 }
 
+/* The word that getopt_long stumbled over. */
+static const char *bad_word(int argc, char **argv, char short_word[3])
+{
+	const char *last = optind > 0 && optind <= argc ? argv[optind - 1] : "";
+
+	if (strncmp(last, "--", 2) == 0 || optopt <= ' ' || optopt > '~') {
+		return last;
+	}
+	short_word[0] = '-';
+	short_word[1] = (char)optopt;
+	short_word[2] = '\0';
+	return short_word;
+}
+
+int cmd_bad_option(int what, const char *where, int argc, char **argv)
+{
+	char short_word[3];
+	const char *word = bad_word(argc, argv, short_word);
+
+	if (what == ':') {
+		return program_usage(APP_PROGRAM, "%s%s wants a value", where, word);
+	}
+	/* optopt says so when it is known, but takes no value. */
+	return program_usage(APP_PROGRAM, "%s%.100s is %s", where, word,
+	                     strncmp(word, "--", 2) == 0 && optopt != 0
+	                         ? "an option that takes no value"
+	                         : "no option here");
+}
+
 int cmd_option(struct app *app, int argc, char **argv, const struct option *options, int *exit)
 {
+	char where[32];
+
 	for (;;) {
-		int at = optind > 0 ? optind : 1;
 		int c = getopt_long(argc, argv, ":c:", options, NULL);
 
 		switch (c) {
@@ -55,12 +85,9 @@ int cmd_option(struct app *app, int argc, char **argv, const struct option *opti
 			*exit = program_finish(APP_PROGRAM);
 			return CMD_STOP;
 		case ':':
-			*exit = program_usage(APP_PROGRAM, "%s: option %.100s wants a value", argv[0],
-			                      argv[optind - 1]);
-			return CMD_STOP;
 		case '?':
-			*exit = program_usage(APP_PROGRAM, "%s: option %.100s is not known, or takes no "
-			                      "value", argv[0], argv[optind > at ? optind - 1 : at]);
+			snprintf(where, sizeof where, "%s: ", argv[0]);
+			*exit = cmd_bad_option(c, where, argc, argv);
 			return CMD_STOP;
 		default:
 			return c;

@@ -33,11 +33,9 @@ extern const struct command cmd_table[]; /* ended by a name of NULL */
 /* The options of every command; a command's table of long options ends with CMD_OPTIONS. */
 enum { CMD_ACCOUNT = 256, CMD_JSON, CMD_HELP };
 #define CMD_OPTIONS                                                                                \
-	{ "account", required_argument, NULL, CMD_ACCOUNT }, { "json", no_argument, NULL, CMD_JSON }, \
-	    { "help", no_argument, NULL, CMD_HELP },                                              \
-	{                                                                                          \
-		NULL, 0, NULL, 0                                                                   \
-	}
+	{ "account", required_argument, NULL, CMD_ACCOUNT },                                       \
+	    { "json", no_argument, NULL, CMD_JSON }, { "help", no_argument, NULL, CMD_HELP },      \
+	{ NULL, 0, NULL, 0 }
 
 enum { CMD_END = -1, CMD_STOP = -2 };
 /*
@@ -45,6 +43,9 @@ enum { CMD_END = -1, CMD_STOP = -2 };
  * the command ends with *EXIT, all is said. Common options go into APP.
  */
 int cmd_option(struct app *app, int argc, char **argv, const struct option *options, int *exit);
+
+/* Says what is wrong with the word for which getopt_long answered WHAT (':', '?'). The exit code. */
+int cmd_bad_option(int what, const char *where, int argc, char **argv);
 
 /* Opens APP; PROGRAM_DONE or the exit code, said. */
 int cmd_open(struct app *app);

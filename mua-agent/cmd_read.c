@@ -17,6 +17,7 @@ struct reading {
 	const char *section, *folder;
 	/* The default view: its header comes before the first octet of the text. */
 	bool header_due;
+	bool in_line; /* the text so far does not end a line */
 };
 
 /* --- the view ----------------------------------------------------------------------------- */
@@ -60,9 +61,11 @@ static int print_view_header(struct reading *r, struct err_text *e)
 static int view_sink(void *ctx, struct span octets)
 {
 	struct err_text ignored;
-	int result = print_view_header(ctx, &ignored);
+	struct reading *r = ctx;
+	int result = print_view_header(r, &ignored);
 
 	fwrite(octets.p, 1, octets.n, stdout);
+	r->in_line = octets.n > 0 ? octets.p[octets.n - 1] != '\n' : r->in_line;
 	return result;
 }
 
@@ -137,6 +140,7 @@ static int read_view(struct reading *r, struct err_text *e)
 		result = decode_section(r, parts[text].section, &options, view_sink, e);
 	}
 	if (result == 0 && (result = print_view_header(r, e)) == 0) {
+		fputs(r->in_line ? "\n" : "", stdout);
 		print_parts(parts, n, text);
 	}
 	return result;

@@ -78,8 +78,7 @@ int main(int argc, char **argv)
 			printf("%s %s\n", APP_PROGRAM, PROGRAM_VERSION);
 			return program_finish(APP_PROGRAM);
 		default:
-			return program_usage(APP_PROGRAM, "option %.100s is not known or incomplete",
-			                     argv[optind > 1 ? optind - 1 : 1]);
+			return cmd_bad_option(c, "", argc, argv);
 		}
 	}
 	if (optind >= argc) {

@@ -29,22 +29,36 @@ int program_exit_code(int code)
 	}
 }
 
+/* One line, whatever a file or a command line brought in. */
+static void say(const char *program, const char *text, const char *more)
+{
+	char line[1200];
+
+	snprintf(line, sizeof line, "%s: %s%s", program, text, more);
+	for (char *p = line; *p != '\0'; p++) {
+		if ((unsigned char)*p < ' ' || *p == 0x7f) {
+			*p = '?';
+		}
+	}
+	fprintf(stderr, "%s\n", line);
+}
+
 int program_fail(const char *program, int code, const struct err_text *e)
 {
-	fprintf(stderr, "%s: %s\n", program,
-	        e != NULL && e->text[0] != '\0' ? e->text : err_phrase(code));
+	say(program, e != NULL && e->text[0] != '\0' ? e->text : err_phrase(code), "");
 	return program_exit_code(code);
 }
 
 int program_usage(const char *program, const char *format, ...)
 {
+	char text[1000], more[64];
 	va_list args;
 
-	fprintf(stderr, "%s: ", program);
 	va_start(args, format);
-	vfprintf(stderr, format, args);
+	vsnprintf(text, sizeof text, format, args);
 	va_end(args);
-	fprintf(stderr, " (see %s --help)\n", program);
+	snprintf(more, sizeof more, " (see %s --help)", program);
+	say(program, text, more);
 	return PROGRAM_USAGE;
 }
 
