@@ -306,6 +306,7 @@ static void watch_signals(struct daemon *d, struct signals *s)
 	uv_signal_start(&s->interrupt, on_stop_signal, SIGINT);
 	uv_signal_start(&s->hangup, on_hangup, SIGHUP);
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN); /* a file over its limit is an error like a full disk */
 }
 
 static void on_workers_ended(struct loop_task *task)
