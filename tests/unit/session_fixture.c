@@ -6,10 +6,12 @@
 #include <cmocka.h>
 
 #include <errno.h>
+#include <limits.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "session_fixture.h"
 
 #define WATCHDOG_TURNS 60000 /* of 1 ms at least: a test that hangs fails */
@@ -58,6 +60,7 @@ static void on_turn_end(struct loop_hook *hook)
 	peer_reads(f);
 	if ((f->until_eof && f->eof && f->ended > 0) || f->turns >= f->until_turns ||
 	    (f->until_got > 0 && f->got.n >= f->until_got) ||
+	    (f->until_us > 0 && clock_mono_us() >= f->until_us) ||
 	    (f->until != NULL && f->until(f))) {
 		f->done = true;
 		loop_stop(f->loop);
@@ -105,6 +108,9 @@ int session_start(struct fixture *f)
 	int pair[2];
 
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair), 0);
+	if (f->socket_octets > 0)
+		setsockopt(pair[0], SOL_SOCKET, SO_SNDBUF, &f->socket_octets,
+		           sizeof f->socket_octets);
 	assert_int_equal(stream_plain_create(f->loop, pair[0], &stream), 0);
 	f->fd = pair[1];
 	return server_start(f->loop, stream, &toy_protocol, &f->limits, &f->toy, on_ended, f,
@@ -144,6 +150,7 @@ void session_run(struct fixture *f)
 	assert_true(!watched || f->turns < WATCHDOG_TURNS);
 	f->until_turns = 0;
 	f->until_got = 0;
+	f->until_us = 0;
 	f->until_eof = false;
 	f->until = NULL;
 }
@@ -151,6 +158,13 @@ void session_run(struct fixture *f)
 void session_run_turns(struct fixture *f, unsigned n)
 {
 	f->until_turns = n;
+	session_run(f);
+}
+
+void session_run_for(struct fixture *f, uint64_t us)
+{
+	f->until_us = clock_mono_us() + us;
+	f->until_turns = UINT_MAX; /* a peer that tries to send makes many */
 	session_run(f);
 }
 

@@ -21,6 +21,7 @@ struct fixture {
 	struct server_session *session; /* NULL: ended */
 	unsigned ended;
 	int fd; /* the peer's end */
+	int socket_octets; /* that the session's socket keeps; 0: the system's */
 	struct buf script;
 	size_t sent, send_until, chunk;
 	bool reading, eof;
@@ -28,6 +29,7 @@ struct fixture {
 	/* run() ends when one of these holds. */
 	bool until_eof;
 	size_t until_got;
+	uint64_t until_us; /* clock_mono_us */
 	unsigned until_turns;
 	bool done;
 	uint64_t moved; /* stands_still */
@@ -49,6 +51,7 @@ void session_send_all(struct fixture *f);
 /* Runs the loop until F says that it is enough; fails when it never is. */
 void session_run(struct fixture *f);
 void session_run_turns(struct fixture *f, unsigned n);
+void session_run_for(struct fixture *f, uint64_t us);
 void session_run_to_eof(struct fixture *f); /* and until the session has ended */
 void session_run_to_got(struct fixture *f, size_t n);
 void session_run_until(struct fixture *f, bool (*check)(struct fixture *f));

@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <malloc.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -263,7 +264,7 @@ static void test_hold_holds_the_peer_back(void **state)
 	toy_add_stream(&f.script, &want, 'H', 4 << 20);
 	session_send_all(&f);
 	session_run_until(&f, session_stands_still);
-	session_run_turns(&f, 60);
+	session_run_for(&f, 60 * MS);
 	assert_in_range(f.sent, 64, 1 << 20);
 	assert_int_equal(f.toy.streamed, 0);
 	toy_release(&f.toy);
@@ -371,35 +372,68 @@ static void test_who_does_not_read_is_cut(void **state)
 	session_teardown(&f);
 }
 
-static bool read_slowly(struct fixture *f)
-{
-	uint8_t octets[8000];
-	ssize_t r = recv(f->fd, octets, sizeof octets, MSG_DONTWAIT);
-
-	if (r > 0)
-		assert_int_equal(buf_add(&f->got, octets, (size_t)r), 0);
-	return f->ended > 0 || f->got.n >= (3 << 20);
-}
-
-/* Slower than idle_us in all, but always getting on. */
+/*
+ * Slower than idle_us even for what makes the stream say that there is room
+ * again (128 KiB): that it gets on is seen on the wire alone.
+ */
 static void test_a_slow_reader_is_not_cut(void **state)
 {
+	uint8_t octets[4096];
 	struct fixture f;
 	struct buf want;
+	ssize_t r;
 
 	(void)state;
-	session_setup(&f);
-	f.limits.idle_us = 100 * MS;
+	session_setup_loop(&f);
+	f.limits.idle_us = 300 * MS;
+	f.socket_octets = 16384;
+	assert_int_equal(session_start(&f), 0);
 	buf_init(&want, 0);
-	toy_add_long(&f.script, &want, 3 << 20);
+	toy_add_long(&f.script, &want, 1 << 20);
 	f.reading = false;
 	session_send_all(&f);
-	session_run_until(&f, read_slowly);
+	while (f.got.n < 300000 && f.ended == 0) {
+		session_run_for(&f, 15 * MS); /* 128 KiB in 480 ms */
+		r = recv(f.fd, octets, sizeof octets, MSG_DONTWAIT);
+		if (r > 0)
+			assert_int_equal(buf_add(&f.got, octets, (size_t)r), 0);
+	}
 	assert_int_equal(f.ended, 0);
 	f.reading = true;
 	session_run_to_got(&f, want.n);
 	f.got.n = want.n; /* what comes after may be a commandTimeout */
 	session_assert_got(&f, &want);
+	session_teardown(&f);
+}
+
+/* After much input and output, a session that has nothing to do holds little. */
+static void test_an_idle_session_holds_little(void **state)
+{
+	struct fixture f;
+	struct buf want;
+	size_t before, after;
+
+	(void)state;
+	session_setup(&f);
+	buf_init(&want, 0);
+	session_command(&f, 'e', "");
+	session_run_to_got(&f, 6);
+	session_run_turns(&f, 5);
+	buf_free(&f.got);
+	buf_free(&f.script);
+	f.sent = f.send_until = 0;
+	before = mallinfo2().uordblks; /* with the sanitizers always 0 */
+	toy_add_stream(&f.script, &want, 'W', 90000);
+	toy_add_stream(&f.script, &want, 's', 1 << 20);
+	toy_add_long(&f.script, &want, 1 << 20);
+	session_send_all(&f);
+	session_run_to_got(&f, want.n);
+	session_run_turns(&f, 5);
+	session_assert_got(&f, &want);
+	buf_free(&f.got);
+	buf_free(&f.script);
+	after = mallinfo2().uordblks;
+	assert_in_range(after, 0, before + 256);
 	session_teardown(&f);
 }
 
@@ -420,6 +454,7 @@ int main(void)
 		cmocka_unit_test(test_commands_wait_for_the_reader),
 		cmocka_unit_test(test_who_does_not_read_is_cut),
 		cmocka_unit_test(test_a_slow_reader_is_not_cut),
+		cmocka_unit_test(test_an_idle_session_holds_little),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -102,6 +102,45 @@ static void test_trickling_is_idling(void **state)
 	}
 }
 
+/* Before the first command nothing the peer does gives it more time; later a frame's time begins
+ * with the frame. */
+static void test_when_time_begins(void **state)
+{
+	struct fixture f;
+	struct buf want;
+
+	(void)state;
+	session_setup_loop(&f);
+	f.limits.first_us = 200 * MS;
+	assert_int_equal(session_start(&f), 0);
+	buf_init(&want, 0);
+	session_run_for(&f, 140 * MS);
+	session_command(&f, 'e', "late");
+	f.send_until = 5;
+	session_run_for(&f, 120 * MS);
+	session_send_all(&f);
+	toy_add_error(&want, WIRE_STATUS_COMMAND_TIMEOUT, true, "no command in time");
+	session_run_to_eof(&f);
+	session_assert_got(&f, &want);
+	session_teardown(&f);
+
+	session_setup_loop(&f);
+	f.limits.idle_us = 1000 * MS;
+	assert_int_equal(session_start(&f), 0);
+	session_command(&f, 'e', "");
+	toy_add_response(&want, 'e', "", 0);
+	session_run_to_got(&f, want.n);
+	session_run_for(&f, 600 * MS);
+	session_command(&f, 'e', "in time");
+	f.send_until -= 2;
+	session_run_for(&f, 600 * MS);
+	session_send_all(&f);
+	toy_add_response(&want, 'e', "in time", 7);
+	session_run_to_got(&f, want.n);
+	session_assert_got(&f, &want);
+	session_teardown(&f);
+}
+
 /* While the handler works, nobody is idle. */
 static void test_a_slow_handler_is_not_the_peers_fault(void **state)
 {
@@ -441,6 +480,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_time_outs),
 		cmocka_unit_test(test_trickling_is_idling),
+		cmocka_unit_test(test_when_time_begins),
 		cmocka_unit_test(test_a_slow_handler_is_not_the_peers_fault),
 		cmocka_unit_test(test_wait_ends_with_the_next_command),
 		cmocka_unit_test(test_wait_ends_at_once_for_a_pipelined_command),
