@@ -330,8 +330,7 @@ void daemon_say(struct link *k, char letter, const char *data)
 	buf_free(&b);
 }
 
-/* 0: the end. */
-static size_t hear_octets(struct link *k, uint8_t *p, size_t n)
+size_t daemon_hear_octets(struct link *k, uint8_t *p, size_t n)
 {
 	size_t had = 0;
 
@@ -351,11 +350,11 @@ const char *daemon_hear(struct link *k)
 	static uint8_t octets[512];
 	uint32_t n;
 
-	if (hear_octets(k, octets, FRAME_PREFIX) == 0)
+	if (daemon_hear_octets(k, octets, FRAME_PREFIX) == 0)
 		return "";
 	n = frame_length(octets);
 	assert_in_range(n, 2, sizeof octets - 1);
-	assert_int_equal(hear_octets(k, octets, n), n);
+	assert_int_equal(daemon_hear_octets(k, octets, n), n);
 	octets[n] = '\0';
 	assert_int_equal(octets[0], 0xa2);
 	return (char *)octets + 1;

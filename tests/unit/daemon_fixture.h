@@ -62,5 +62,7 @@ void daemon_hang_up(struct link *k);
 void daemon_say(struct link *k, char letter, const char *data);
 /* The next response's letter and data as text; "" at the end. */
 const char *daemon_hear(struct link *k);
+/* Exactly N octets; 0 at the end. */
+size_t daemon_hear_octets(struct link *k, uint8_t *p, size_t n);
 
 #endif

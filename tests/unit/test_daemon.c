@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <time.h>
@@ -47,6 +48,38 @@ static void test_services_share_an_address(void **state)
 	daemon_say(&k, 'e', "echo");
 	assert_string_equal(daemon_hear(&k), "ibeta 0");
 	assert_string_equal(daemon_hear(&k), "eecho");
+	daemon_hang_up(&k);
+	daemon_stop(&f);
+	daemon_teardown(&f);
+}
+
+/* What is larger than any buffer on the way, in both directions, through TLS. */
+static void test_large_bodies(void **state)
+{
+	struct fixture f;
+	struct link k;
+	struct buf out, want;
+	uint8_t *got;
+
+	(void)state;
+	daemon_setup(&f);
+	daemon_start(&f);
+	assert_true(daemon_dial(&f, &k, "im2000-alpha/1", "first.example"));
+	buf_init(&out, 0);
+	buf_init(&want, 0);
+	toy_add_stream(&out, &want, 's', 3 << 20);
+	toy_add_stream(&out, &want, 'W', 200000);
+	toy_add_stream(&out, &want, 'h', 300000);
+	toy_add_long(&out, &want, 3 << 20);
+	toy_add_stream(&out, &want, 's', 100000);
+	assert_int_equal(SSL_write(k.ssl, out.p, (int)out.n), (int)out.n);
+	got = malloc(want.n);
+	assert_non_null(got);
+	assert_int_equal(daemon_hear_octets(&k, got, want.n), want.n);
+	assert_memory_equal(got, want.p, want.n);
+	free(got);
+	buf_free(&out);
+	buf_free(&want);
 	daemon_hang_up(&k);
 	daemon_stop(&f);
 	daemon_teardown(&f);
@@ -372,6 +405,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_services_share_an_address),
+		cmocka_unit_test(test_large_bodies),
 		cmocka_unit_test(test_all_workers_serve),
 		cmocka_unit_test(test_limits_of_sessions),
 		cmocka_unit_test(test_stop_finishes_what_is_in_hand),
