@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/claim.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "notify/app.h"
@@ -274,6 +275,7 @@ static void stop(struct app *app)
 int notify_run(const char *config_path, struct err_text *e)
 {
 	struct running run = { .config_path = config_path };
+	struct claim *claim;
 	struct config c;
 	int r = config_read(config_path, &c, e);
 
@@ -281,11 +283,13 @@ int notify_run(const char *config_path, struct err_text *e)
 		log_set_level((enum log_level)c.log_level);
 	}
 	if (r == 0 && (r = check_data_directory(c.data, e)) == 0 &&
-	    (r = check_certificate(&c, false, e)) == 0) {
+	    (r = check_certificate(&c, false, e)) == 0 &&
+	    (r = claim_take(c.data, "notify.running", &claim, e)) == 0) {
 		if ((r = start(&run.app, &c, e)) == 0) {
 			r = serve(&run, &c, e);
 		}
 		stop(&run.app);
+		claim_drop(claim);
 	}
 	config_free(&c);
 	return r;

@@ -220,65 +220,81 @@ static bool next_sender(struct span *rest, struct span *out)
 	return true;
 }
 
-static int print_json(const struct db_account *a, const char *created)
+static int add_json(struct buf *out, const struct db_account *a, const char *created)
 {
 	struct span rest = a->senders, sender;
-	const char *line;
-	struct buf out;
-	int rc;
+	int rc = buf_add_str(out, "{\"account\":");
 
-	buf_init(&out, 0);
-	rc = buf_add_str(&out, "{\"account\":");
 	if (rc == 0)
-		rc = text_json(&out, a->name);
+		rc = text_json(out, a->name);
 	if (rc == 0)
-		rc = buf_add_str(&out, ",\"senders\":[");
+		rc = buf_add_str(out, ",\"senders\":[");
 	for (bool first = true; rc == 0 && next_sender(&rest, &sender); first = false) {
-		rc = first ? 0 : buf_add_str(&out, ",");
+		rc = first ? 0 : buf_add_str(out, ",");
 		if (rc == 0)
-			rc = text_json(&out, sender);
+			rc = text_json(out, sender);
 	}
-	if (rc == 0)
-		rc = buf_addf(&out, "],\"used\":%llu,\"quota\":%llu,\"created\":\"%s\"}",
-		              (unsigned long long)a->used_octets,
-		              (unsigned long long)a->quota_octets, created);
-	line = rc == 0 ? buf_cstr(&out) : NULL;
-	if (line != NULL)
-		printf("%s\n", line);
-	buf_free(&out);
-	return line != NULL ? 0 : ERR_NOMEM;
+	return rc != 0 ? rc
+	               : buf_addf(out, "],\"used\":%llu,\"quota\":%llu,\"created\":\"%s\"}\n",
+	                          (unsigned long long)a->used_octets,
+	                          (unsigned long long)a->quota_octets, created);
 }
 
-static void print_text(const struct db_account *a, const char *created)
+static int add_text(struct buf *out, const struct db_account *a, const char *created)
 {
 	struct span rest = a->senders, sender;
 	char used[16], quota[16];
+	int rc;
 
-	printf("%-20.*s %8s of %8s  %s ", (int)a->name.n, (const char *)a->name.p,
-	       text_size(a->used_octets, used, sizeof used),
-	       a->quota_octets != 0 ? text_size(a->quota_octets, quota, sizeof quota) : "any",
-	       created);
-	while (next_sender(&rest, &sender))
-		printf(" %.*s", (int)sender.n, (const char *)sender.p);
-	printf("\n");
+	text_size(a->used_octets, used, sizeof used);
+	if (a->quota_octets != 0)
+		text_size(a->quota_octets, quota, sizeof quota);
+	else
+		snprintf(quota, sizeof quota, "any");
+	rc = buf_addf(out, "%-20.*s %8s of %8s  %s ", (int)a->name.n, (const char *)a->name.p, used,
+	              quota, created);
+	while (rc == 0 && next_sender(&rest, &sender))
+		rc = buf_addf(out, " %.*s", (int)sender.n, (const char *)sender.p);
+	return rc != 0 ? rc : buf_add_str(out, "\n");
 }
 
-static int account_list(struct admin_place *p, const struct admin_words *w, struct err_text *e)
+/* Adds the line of the account after *NAME, whose name then stands in NAME and MEMORY. */
+static int list_next(struct admin_place *p, struct span *name,
+                     uint8_t memory[DB_ACCOUNT_NAME_MAX], bool json, struct buf *out)
 {
 	struct kv_txn *t = db_read_begin(p->db);
-	struct db_account a = { .number = 0 };
-	int rc = t == NULL ? ERR_NOMEM : 0;
+	char created[24];
+	struct db_account a;
+	int rc = t == NULL ? ERR_NOMEM : db_account_next(p->db, t, *name, &a);
 
-	while (rc == 0 && (rc = db_account_next(p->db, t, a.name, &a)) == 0) {
-		char created[24];
-
+	if (rc == 0) {
+		memcpy(memory, a.name.p, a.name.n);
+		*name = span_of(memory, a.name.n);
 		clock_format(a.created_us, created, sizeof created);
-		if (w->json)
-			rc = print_json(&a, created);
-		else
-			print_text(&a, created);
+		rc = json ? add_json(out, &a, created) : add_text(out, &a, created);
 	}
 	db_read_end(t);
+	return rc;
+}
+
+/* A transaction for each, and none while printing: one kept open while a pager waits would make
+ * the file grow. */
+static int account_list(struct admin_place *p, const struct admin_words *w, struct err_text *e)
+{
+	uint8_t memory[DB_ACCOUNT_NAME_MAX];
+	struct span name = span_of(memory, 0), line;
+	struct buf out;
+	int rc = 0;
+
+	buf_init(&out, 0);
+	while (rc == 0) {
+		rc = list_next(p, &name, memory, w->json, &out);
+		line = buf_view(&out);
+		if (rc == 0)
+			fwrite(line.p, 1, line.n, stdout);
+		buf_consume(&out, line.n);
+	}
+	buf_free(&out);
 	return rc == ERR_NOT_FOUND ? 0 : err_set(e, rc, "list the accounts: %s", err_phrase(rc));
 }
 

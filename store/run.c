@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "base/claim.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "session/daemon.h"
@@ -20,6 +21,7 @@ struct running {
 	struct config config; /* as it was at start; a reload changes settings alone */
 	struct service service;
 	struct server_protocol msoap, msrap;
+	struct claim *claim;  /* on the data directory */
 };
 
 /* --- configuration to options -------------------------------------------------------------- */
@@ -201,6 +203,8 @@ static int open_data(struct running *run, struct err_text *e)
 	int err = ids_load(c->data, &x->ids, e);
 
 	if (err == 0)
+		err = claim_take(c->data, "store.running", &run->claim, e);
+	if (err == 0)
 		err = db_open(c->data, &db, &x->db, e);
 	if (err != 0)
 		return err;
@@ -242,6 +246,7 @@ int store_run(const char *config_path, struct err_text *e)
 	login_free(x->login);
 	writer_free(x->writer);
 	db_close(x->db);
+	claim_drop(run.claim);
 	ids_free(x->ids);
 	service_release(x);
 no_service:
