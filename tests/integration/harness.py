@@ -151,6 +151,7 @@ class Daemon:
         self.ends_badly = False     # the test expects that it does not end by itself with 0
         site.run(self.program, "init", self.folder, "--domain", domain, "--listen", "127.0.0.1")
         written = config_read(self.conf)
+        self.data = os.path.join(self.folder, written["data"][0])
         cert = cert or site.authority.issue(domain, usage="serverAuth")
         self.settings = {
             "domain": domain, "data": written["data"],
@@ -262,7 +263,14 @@ class Daemon:
                 wrong.append(f"{self.program} {self.domain} ended with {status} {when}")
         if _COMPLAINT.search(self.log()):
             wrong.append(f"{self.program} {self.domain}: a sanitizer's report, in its log")
-        return wrong
+        return wrong + self.check()
+
+    def check(self):
+        """What its tables do not add up to, whatever the test did: a list of texts."""
+        done = self.admin("check", status=None)
+        if done.stdout == "":   # all well, or the test left a configuration that is none
+            return []
+        return [f"{self.program} {self.domain}: check says: {done.stdout}{done.stderr}"]
 
     # ---- talking to it
 
