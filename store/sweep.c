@@ -40,7 +40,7 @@ static int expire(struct db *db, struct kv_txn *t, struct db_message *m, uint64_
 	uint32_t end = m->recipients - index > STEP ? index + STEP : m->recipients;
 	struct delivery_result result;
 	uint64_t number = m->number;
-	uint32_t account = m->account;
+	uint32_t account = m->account, lost = 0;
 	int err;
 
 	for (uint32_t i = index; i < end; i++) {
@@ -48,10 +48,13 @@ static int expire(struct db *db, struct kv_txn *t, struct db_message *m, uint64_
 		    delivery_apply(db, t, account, number, i, expire_rule, &now_us, NULL, &result);
 		if (err != 0 && err != ERR_NOT_FOUND && err != ERR_MALFORMED)
 			return err;
+		lost += result.lost_reader;
 	}
 	*next = end;
-	if (end < m->recipients)
-		return ERR_AGAIN;
+	if (end < m->recipients) {
+		err = delivery_readers_gone(db, t, number, lost);
+		return err != 0 ? err : ERR_AGAIN;
+	}
 	err = db_message_get(db, t, number, m); /* its views are old by now */
 	if (err != 0)
 		return err;

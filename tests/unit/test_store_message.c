@@ -11,7 +11,9 @@
 #include <string.h>
 
 #include "store/db.h"
+#include "store/sweep.h"
 #include "tests/unit/store_fixture.h"
+#include "wire/enums.h"
 
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
 
@@ -399,6 +401,58 @@ static void test_message_remove(void **state)
 	}
 }
 
+/* A message to 2,500 recipients whose lifetime is over: after every step all tables add up. */
+static void test_expire_in_steps(void **state)
+{
+	struct store_fixture *f = *state;
+	struct kv_txn *t = store_write(f);
+	uint8_t extents[DB_EXTENT_SIZE];
+	uint32_t index = 0, next;
+	struct db_message m;
+	struct db_delivery d;
+	unsigned steps = 0;
+	int rc;
+
+	assert_int_equal(db_numbers_reserve(f->db, t), 0);
+	m = store_message(f, t, 1, store_account(f, t, "alice"), 10, extents);
+	for (unsigned i = 0; i < 2500; i++) {
+		d = (struct db_delivery){ .message = 1, .index = i, .pinned = true,
+			                  .mailbox = span_str("bob@b.example") };
+		assert_int_equal(db_delivery_put(f->db, t, &d), 0);
+	}
+	m.recipients = m.readers = 2500;
+	assert_int_equal(db_message_put(f->db, t, &m), 0);
+	store_commit(t);
+	do {
+		t = store_write(f);
+		rc = sweep_message(f->db, t, 1, 9000, 500, index, &next);
+		assert_true(rc == 0 || rc == ERR_AGAIN);
+		store_commit(t);
+		assert_int_equal(db_check(f->db, found_nothing, NULL), 0);
+		assert_true(rc == 0 || next > index);
+		index = next;
+		steps++;
+	} while (rc == ERR_AGAIN);
+	assert_in_range(steps, 3, 25);
+
+	t = store_write(f);
+	assert_int_equal(db_message_get(f->db, t, 1, &m), 0);
+	assert_int_equal(m.state, DB_EXPIRED);
+	assert_int_equal(m.readers, 0);
+	assert_true(m.freed);
+	assert_int_equal(m.sweep_us, 9500);
+	assert_int_equal(db_delivery_get(f->db, t, 1, 2499, &d), 0);
+	assert_int_equal(d.notification, WIRE_NOTIFICATION_EXPIRED);
+	/* Before its time, then in steps once more. */
+	assert_int_equal(sweep_message(f->db, t, 1, 9499, 500, 0, &next), 0);
+	assert_int_equal(db_message_get(f->db, t, 1, &m), 0);
+	for (steps = 0; sweep_message(f->db, t, 1, 9500, 500, 0, &next) == ERR_AGAIN; steps++)
+		assert_true(steps < 25);
+	assert_int_equal(db_message_get(f->db, t, 1, &m), ERR_NOT_FOUND);
+	store_commit(t);
+	assert_int_equal(db_check(f->db, found_nothing, NULL), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -410,6 +464,7 @@ int main(void)
 		TEST(test_octets),
 		TEST(test_blob_sweep),
 		TEST(test_message_remove),
+		TEST(test_expire_in_steps),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
