@@ -19,17 +19,6 @@ const char *admin_config_path(const char *path)
 	return path != NULL ? path : named != NULL && named[0] != '\0' ? named : "notify.conf";
 }
 
-const char *admin_option(char **argv)
-{
-	/* Behind an option that wants a value, and has one that is not wanted, stands that value. */
-	for (int i = optind - 1; i > 0 && i >= optind - 2; i--) {
-		if (argv[i][0] == '-') {
-			return argv[i];
-		}
-	}
-	return "an option";
-}
-
 /* Options that a command may take beside -c. */
 enum takes { TAKES_JSON = 1, TAKES_SECRET = 2 };
 
@@ -42,30 +31,45 @@ struct words {
 	struct mailbox name; /* of the commands that want a mailbox */
 };
 
+static const struct {
+	struct option option;
+	unsigned bit; /* enum takes */
+} known[] = {
+	{ { "password-file", required_argument, NULL, 'p' }, TAKES_SECRET },
+	{ { "token", no_argument, NULL, 't' }, TAKES_SECRET },
+	{ { "json", no_argument, NULL, 'j' }, TAKES_JSON },
+};
+#define KNOWN (sizeof known / sizeof known[0])
+
 /* WHAT: the command's name, for messages; argv[0] is its last word. */
 static int parse(const char *what, unsigned takes, int argc, char **argv, struct words *out)
 {
-	static const struct option options[] = {
-		{ "password-file", required_argument, NULL, 'p' },
-		{ "token", no_argument, NULL, 't' },
-		{ "json", no_argument, NULL, 'j' },
-		{ NULL, 0, NULL, 0 },
-	};
+	struct option options[KNOWN + 1] = { { NULL, 0, NULL, 0 } };
+	size_t n = 0;
 	int c;
 
+	for (size_t i = 0; i < KNOWN; i++) {
+		if ((takes & known[i].bit) != 0) {
+			options[n++] = known[i].option;
+		}
+	}
 	*out = (struct words) { 0 };
 	while ((c = getopt_long(argc, argv, ":c:", options, NULL)) != -1) {
-		if (c == 'c') {
+		switch (c) {
+		case 'c':
 			out->config = optarg;
-		} else if (c == 'p' && (takes & TAKES_SECRET) != 0) {
+			break;
+		case 'p':
 			out->password_file = optarg;
-		} else if (c == 't' && (takes & TAKES_SECRET) != 0) {
+			break;
+		case 't':
 			out->token = true;
-		} else if (c == 'j' && (takes & TAKES_JSON) != 0) {
+			break;
+		case 'j':
 			out->json = true;
-		} else {
-			return program_usage(ADMIN_PROGRAM, "%s: %s %s", what, admin_option(argv),
-			                     c == ':' ? "wants a value" : "is no option of it");
+			break;
+		default:
+			return program_bad_option(ADMIN_PROGRAM, what, c, argv);
 		}
 	}
 	out->rest = argv + optind;

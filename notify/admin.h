@@ -14,9 +14,6 @@ int admin_stats(int argc, char **argv);   /* stats */
 
 #define ADMIN_PROGRAM "im2000-notify"
 
-/* After getopt_long answered '?' or ':': the option that it did not like, as it was written. */
-const char *admin_option(char **argv);
-
 /* The configuration file to use: PATH (-c), else $IM2000_NOTIFY_CONFIG, else ./notify.conf. */
 const char *admin_config_path(const char *path);
 

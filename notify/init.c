@@ -59,8 +59,7 @@ static int parse(int argc, char **argv, struct init *out)
 			out->ca = optarg;
 			break;
 		default:
-			return program_usage(ADMIN_PROGRAM, "init: %s %s", admin_option(argv),
-			                     c == ':' ? "wants a value" : "is no option of it");
+			return program_bad_option(ADMIN_PROGRAM, "init", c, argv);
 		}
 	}
 	if (argc - optind != 1 || out->domain[0] == '\0') {

@@ -101,9 +101,7 @@ int admin_words_read(const char *command, unsigned takes, int argc, char **argv,
 			return program_usage(ADMIN_PROGRAM, "%s: more than %d senders", command,
 			                     ADMIN_SENDERS_MAX);
 		if (rc != 0)
-			return program_usage(ADMIN_PROGRAM, "%s: option %s %s", command,
-			                     argv[optind - 1],
-			                     c == ':' ? "needs a value" : "is not known here");
+			return program_bad_option(ADMIN_PROGRAM, command, c, argv);
 	}
 	if (out->token && out->password_file != NULL)
 		return program_usage(ADMIN_PROGRAM,

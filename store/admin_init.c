@@ -93,8 +93,7 @@ static int read_options(int argc, char **argv, struct init *out)
 		else if (c == 'a')
 			ca = optarg;
 		else if (c != 's')
-			rc = program_usage(ADMIN_PROGRAM, "init: option %s %s", argv[optind - 1],
-			                   c == ':' ? "needs a value" : "is not known here");
+			rc = program_bad_option(ADMIN_PROGRAM, "init", c, argv);
 		out->self_signed |= c == 's' || c == 'a';
 	}
 	if (rc != 0)

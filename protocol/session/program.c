@@ -176,6 +176,12 @@ int program_write_file(const char *path, unsigned mode, const char *text, struct
 	return 0;
 }
 
+int program_bad_option(const char *program, const char *command, int c, char **argv)
+{
+	return program_usage(program, "%s: option %s %s", command, argv[optind > 1 ? optind - 1 : 1],
+	                     c == ':' ? "needs a value" : "is not known here");
+}
+
 /* Whether one of the arguments asks for help or the version; then that is printed. */
 static bool answered(const char *program, const char *usage, const char *argument)
 {
@@ -204,8 +210,10 @@ int program_dispatch(const char *program, const char *usage, const struct progra
 		if (strcmp(argv[1], commands->name) != 0) {
 			continue;
 		}
-		if (argc > 2 && answered(program, usage, argv[2])) {
-			return program_finish(program);
+		for (int i = 2; i < argc; i++) {
+			if (answered(program, usage, argv[i])) {
+				return program_finish(program);
+			}
 		}
 		if ((r = daemon_refuse_root(program, &e)) != 0) {
 			return program_fail(program, r, &e);
@@ -230,13 +238,13 @@ int program_run(const char *program, int argc, char **argv,
 	bool only_check = false;
 	int c, r;
 
-	while ((c = getopt_long(argc, argv, "c:", options, NULL)) != -1) {
+	while ((c = getopt_long(argc, argv, ":c:", options, NULL)) != -1) {
 		if (c == 'c') {
 			config = optarg;
 		} else if (c == 'k') {
 			only_check = true;
 		} else {
-			return program_usage(program, "run: unknown or incomplete option");
+			return program_bad_option(program, "run", c, argv);
 		}
 	}
 	if (optind != argc) {

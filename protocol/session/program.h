@@ -31,6 +31,12 @@ int program_usage(const char *program, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
 /*
+ * The same for an option of COMMAND, after getopt_long on ARGV answered C: '?' or ':' (which it
+ * tells apart when its option string begins with ':').
+ */
+int program_bad_option(const char *program, const char *command, int c, char **argv);
+
+/*
  * The secret of a new login: with TOKEN a fresh token, printed to stdout once;
  * else the first line of PASSWORD_FILE ("-": standard input); else asked for on
  * the terminal, twice. 0 or an error with E filled.

@@ -373,6 +373,8 @@ class Reading(Agent):
 
 
 class Lasting(Agent):
+    settings = {"origin-notifications": 10000}
+
     def test_restart(self):
         """What was answered is there after SIGTERM, and a cursor still says the same."""
         client, reader = self.store("a.example"), self.reader()
@@ -459,9 +461,6 @@ class Lasting(Agent):
                 return found
             found += [n["notification"]["id"] for n in data["notifications"]]
             after = data["next"]
-
-
-Lasting.settings = {"origin-notifications": 10000}
 
 
 class Hostile(Agent):
