@@ -258,6 +258,10 @@ int cmd_read(struct app *app, int argc, char **argv)
 		return program_usage(APP_PROGRAM,
 		                     "read takes one of --headers, --part, --raw and --save");
 	}
+	if (reading.section != NULL && reading.section[0] == '\0') {
+		return program_usage(APP_PROGRAM, "read: --part wants a section (im2000 structure "
+		                                  "lists them)");
+	}
 	if ((exit = cmd_number(argv[0], argv[optind], &number)) != 0 ||
 	    (exit = cmd_open(app)) != PROGRAM_DONE) {
 		return exit;

@@ -104,16 +104,21 @@ const char *entry_field(const struct entry *x, const char *name, char *out, size
 
 static bool has_attachment(const struct entry *x)
 {
+	static const char mixed[] = "multipart/mixed";
 	struct bodystructure_part *parts;
 	struct header_field field;
+	struct span view;
 	char type[32];
 	size_t n;
 	bool has;
 
 	if (!x->notice.has_structure) { /* too long for a notification: many parts */
-		return header_find(x->notice.header, "Content-Type", &field) == 0 &&
-		       (header_unfold(field.value, type, sizeof type, NULL), true) &&
-		       span_eq_nocase(span_of(type, strnlen(type, 15)), span_str("multipart/mixed"));
+		if (header_find(x->notice.header, "Content-Type", &field) != 0) {
+			return false;
+		}
+		header_unfold(field.value, type, sizeof type, &view);
+		view.n = view.n < sizeof mixed - 1 ? view.n : sizeof mixed - 1;
+		return span_eq_nocase(view, span_str(mixed));
 	}
 	if ((parts = malloc(SHORT_PARTS * sizeof *parts)) == NULL) {
 		return false;

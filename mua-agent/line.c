@@ -7,6 +7,8 @@
 #include "base/text.h"
 #include "message/decode.h"
 
+#define STREAM_OCTETS 65536
+
 struct lines {
 	const struct config *config;
 	struct loop *loop;
@@ -94,6 +96,8 @@ int line_open(struct lines *x, const char *domain, enum locate_service service, 
 	struct client_options options = {
 		.domain = domain,
 		.service = service,
+		/* What a stranger's store sends is not collected, but streamed. */
+		.response_octets = service == LOCATE_MSRAP ? STREAM_OCTETS : 0,
 		.dial = dial_options(x, own),
 		.closed = on_closed,
 		.ctx = l,
@@ -110,6 +114,14 @@ int line_open(struct lines *x, const char *domain, enum locate_service service, 
 	}
 	*out = l;
 	return 0;
+}
+
+/* The session cannot go on: what waits is told by line_finish. Allowed in callbacks. */
+static void cut(struct line *l)
+{
+	client_free(l->client);
+	l->client = NULL;
+	l->ended = err_set(&l->why, ERR_CLOSED, "the connection was closed after a bad answer");
 }
 
 void line_close(struct line *l)
@@ -145,26 +157,30 @@ static void on_failed(void *ctx, int error, const char *why)
 	end(r, error);
 }
 
-/* A response that ANSWER refuses is read to its end all the same: the session goes on. */
+/* Of a response that ANSWER or DATA refuses the rest is not waited for: it may be any length. */
 static void on_response(void *ctx, struct span body, uint64_t total)
 {
 	struct line_request *r = ctx;
+	int result = r->answer(r->ctx, body, total, &r->why);
 
-	r->result = r->answer(r->ctx, body, total, &r->why);
-	if (body.n == total) {
-		end(r, r->result);
+	if (body.n == total || result != 0) {
+		end(r, result);
+	}
+	if (body.n < total && result != 0) {
+		cut(r->line);
 	}
 }
 
 static void on_data(void *ctx, struct span octets, bool last)
 {
 	struct line_request *r = ctx;
+	int result = octets.n > 0 ? r->data(r->ctx, octets, &r->why) : 0;
 
-	if (r->result == 0 && octets.n > 0) {
-		r->result = r->data(r->ctx, octets, &r->why);
+	if (last || result != 0) {
+		end(r, result);
 	}
-	if (last) {
-		end(r, r->result);
+	if (!last && result != 0) {
+		cut(r->line);
 	}
 }
 
@@ -193,7 +209,8 @@ int line_send(struct line *l, struct line_request *r, struct span frame, struct 
 	r->done = false;
 	r->result = 0;
 	r->why.text[0] = '\0';
-	if ((result = client_send(l->client, &call, &r->handle)) != 0) {
+	result = l->client == NULL ? ERR_CLOSED : client_send(l->client, &call, &r->handle);
+	if (result != 0) {
 		r->done = true;
 		r->result = result;
 		if (result == ERR_CLOSED && l->ended != 0) {
@@ -207,8 +224,14 @@ int line_send(struct line *l, struct line_request *r, struct span frame, struct 
 
 int line_finish(struct line_request *r, struct err_text *e)
 {
-	while (!r->done) {
-		loop_run(r->line->lines->loop);
+	struct line *l = r->line;
+
+	while (!r->done && l->client != NULL) {
+		loop_run(l->lines->loop);
+	}
+	if (!r->done) {
+		r->done = true;
+		r->result = err_set(&r->why, l->ended, "%s", l->why.text);
 	}
 	if (r->result != 0) {
 		err_set(e, r->result, "%s",

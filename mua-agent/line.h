@@ -34,7 +34,8 @@ bool line_is_closed(const struct line *l);
  * A request under way; the caller's memory, which must stay until line_finish.
  * ANSWER takes the response's body (its first octets when DATA is set and it is
  * long): it decodes and copies what it needs. What either returns but 0 is the
- * request's failure, with WHY set by it.
+ * request's failure, with WHY set by it; when more of the response was to come, the
+ * connection is closed.
  */
 struct line_request {
 	int (*answer)(void *ctx, struct span body, uint64_t total, struct err_text *why);

@@ -269,12 +269,10 @@ static int pull_octets(struct pull *p, struct whole *w, struct take *k, struct e
 	int r = ERR_INTERNAL;
 
 	for (unsigned i = 0; i < TRIES; i++) {
-		uint64_t before = k->got;
-
 		k->begin = k->got;
 		w->e->text[0] = '\0';
 		r = retrieve(p, WIRE_RETRIEVAL_ALL, NULL, k, e);
-		if ((r != ERR_CLOSED && r != ERR_TIMEOUT) || k->got == before) {
+		if (r != ERR_CLOSED) {
 			break;
 		}
 	}

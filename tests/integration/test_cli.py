@@ -44,6 +44,7 @@ class Mistakes(Case):
             (["read", "4294967296"], "no number"),
             (["read", "1\n2"], "no number"),
             (["read", "1", "--part"], "--part wants a value"),
+            (["read", "1", "--part", ""], "wants a section"),
             (["read", "1", "--raw", "--headers"], "one of"),
             (["read", "1", "--part", "1", "--save", "x"], "one of"),
             (["structure"], "one message"),
