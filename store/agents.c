@@ -9,10 +9,11 @@
 #include "store/batch.h"
 #include "store/delivery.h"
 
-#define CONNECTIONS 64                 /* at once, idle ones included */
-#define WINDOW 4                       /* batches of one domain whose results are not written */
-#define IDLE_US (30 * CLOCK_SECOND_US) /* that a connection is kept for more */
-#define BUCKETS 1024                   /* a power of two */
+#define CONNECTIONS 64                    /* at once, idle ones included */
+#define WINDOW 4                          /* batches of one domain whose results are not written */
+#define IDLE_US (30 * CLOCK_SECOND_US)    /* that a connection is kept for more */
+#define TROUBLE_US (10 * CLOCK_SECOND_US) /* that a failed write keeps us from sending more */
+#define BUCKETS 1024                      /* a power of two */
 
 enum flight_state {
 	ON_WIRE,  /* sent, or queued in the client; its answer or its failure comes */
@@ -61,6 +62,7 @@ struct agents {
 	bool allow_private;
 	bool stopping;
 	unsigned connections;
+	uint64_t trouble_us;   /* when a write failed last (monotonic), 0: never */
 	struct agent *touched; /* something was queued since agents_work */
 	struct agent *waiting, *waiting_last;
 	struct agent *bucket[BUCKETS];
@@ -202,8 +204,10 @@ static void write_done(struct writer_job *job, int result)
 	struct flight *f = b->holder;
 	struct agent *g = f->agent;
 
-	if (result != 0)
+	if (result != 0) {
+		g->all->trouble_us = clock_mono_us();
 		log_error("notify", "domain=%s write error=\"%s\"", g->domain, err_phrase(result));
+	}
 	for (size_t i = 0; i < b->n_jobs; i++) {
 		struct round_job *j = b->jobs[i].job;
 
@@ -294,8 +298,8 @@ static void log_batch(const struct agent *g, const struct batch *b)
 
 	for (size_t i = 0; i < b->n; i++)
 		accepted += b->items[i].outcome == MAILROOM_ACCEPTED;
-	log_info(b->kind == DB_JOB_NOTIFY ? "notify" : "withdraw", "domain=%s n=%zu accepted=%zu",
-	         g->domain, b->n, accepted);
+	log_debug(b->kind == DB_JOB_NOTIFY ? "notify" : "withdraw", "domain=%s n=%zu accepted=%zu",
+	          g->domain, b->n, accepted);
 }
 
 static void on_response(void *ctx, struct span body, uint64_t total)
@@ -553,6 +557,11 @@ void agents_work(struct agents *a)
 		g->touched = false;
 		work(g);
 	}
+}
+
+bool agents_troubled(const struct agents *a)
+{
+	return a->trouble_us != 0 && clock_mono_us() - a->trouble_us < TROUBLE_US;
 }
 
 void agents_stop(struct agents *a)

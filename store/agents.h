@@ -23,6 +23,9 @@ void agents_take(struct agents *a, struct round_job *j);
 /* Goes on with what was queued since the last call, and with what had to wait. */
 void agents_work(struct agents *a);
 
+/* Results could not be written lately: what is sent now would be sent again and again. */
+bool agents_troubled(const struct agents *a);
+
 /* Cuts off what is on the wire. What is at the writer still wants A. */
 void agents_stop(struct agents *a);
 /* After agents_stop, and after the worker's writer jobs are done. NULL is fine. */

@@ -12,7 +12,8 @@
 
 #define JOBS_IN_HAND 4096       /* of the database's table */
 #define TURN_US CLOCK_SECOND_US /* at most between looks at the clock, which may jump */
-#define FULL_US 10000ULL        /* between looks while all hands are full */
+#define JOBS_EASY 256           /* of those; with more, looks are REST_US apart */
+#define REST_US 10000ULL
 
 struct notifier {
 	struct loop *loop;
@@ -26,6 +27,7 @@ struct notifier {
 	struct loop_task kick;
 	atomic_bool kicked;
 	bool stopping;
+	uint64_t rest_us;           /* no look at the table before (monotonic) */
 	pthread_mutex_t lock;       /* of the next two */
 	struct tls_config *new_tls; /* to be taken over at the next turn */
 	bool new_allow_private;
@@ -57,15 +59,18 @@ static void turn(struct notifier *n)
 	if (n->stopping)
 		return;
 	take_new_options(n);
-	err = round_collect(n->round, now, found, n, &next);
+	err = agents_troubled(n->agents) ? 0 : round_collect(n->round, now, found, n, &next);
 	if (err < 0)
 		log_error("notify", "error=\"look for work: %s\"", err_phrase(err));
 	agents_work(n->agents);
 	sweep_turn(n->sweep);
 	if (next > now && next - now < wait)
 		wait = next - now;
-	if (round_count(n->round) == JOBS_IN_HAND)
-		wait = FULL_US; /* more is due than could be taken */
+	/* Each look passes over all that is in hand: not with every kick, when that is much. */
+	if (round_count(n->round) > JOBS_EASY) {
+		n->rest_us = clock_mono_us() + REST_US;
+		wait = REST_US;
+	}
 	loop_timer_start(n->timer, wait);
 }
 
@@ -79,7 +84,8 @@ static void on_kick(struct loop_task *task)
 	struct notifier *n = (struct notifier *)((char *)task - offsetof(struct notifier, kick));
 
 	atomic_store(&n->kicked, false);
-	turn(n);
+	if (clock_mono_us() >= n->rest_us)
+		turn(n); /* else the timer will soon */
 }
 
 void notifier_kick(struct notifier *n)

@@ -9,6 +9,7 @@ import threading
 import time
 import unittest
 
+import certs
 import dns
 import harness
 import wire
@@ -496,14 +497,15 @@ class Notifier(StoreCase):
         self.wait_status(c, own, a="badDomain", b="noService", c="noService")
 
     def test_wrong_certificate(self):
-        """An agent whose certificate is for another name, and one that nobody signed."""
-        other = self.site.authority.issue("c.example", usage="serverAuth")
-        agent = Agent(self.site, "b.example", cert=other)
-        self.start(agent.route)
+        """An agent whose certificate is for another name, and one that nobody trusted signed."""
+        stranger = certs.Authority(os.path.join(self.site.folder, "stranger"))
+        agents = [Agent(self.site, "b.example", cert=self.site.authority.issue("c.example")),
+                  Agent(self.site, "d.example", cert=stranger.issue("d.example"))]
+        self.start(*(agent.route for agent in agents))
         c = self.store.originator("alice")
-        own = submit(c, MESSAGE, "bob@b.example")
-        self.wait_status(c, own, bob="protocolError")
-        self.assertEqual(agent.told, [])
+        own = submit(c, MESSAGE, "bob@b.example", "dora@d.example")
+        self.wait_status(c, own, bob="protocolError", dora="protocolError")
+        self.assertEqual([agent.told for agent in agents], [[], []])
 
     def test_answers_that_break(self):
         for status, want in (("tryLater", "unprocessed"), ("serviceShutdown", "unprocessed"),
