@@ -41,7 +41,7 @@ static void sweep_done(struct writer_job *job, int result)
 
 	s->under_way = false;
 	if (result != 0) {
-		log_error("sweep", "error=%d", result);
+		log_error("sweep", "error=\"%s\"", err_phrase(result));
 	} else if (s->swept > 0) {
 		log_info("sweep", "notices=%d", s->swept);
 	}
