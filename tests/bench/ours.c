@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "tests/bench/tool.h"
 #include "wire/frame.h"
 
@@ -77,16 +78,52 @@ void ours_rnaqp_login(struct buf *out, const char *account, const char *password
 
 void ours_mailbox(const char *pattern, uint64_t number, struct mailbox *out)
 {
-	const char *mark = strchr(pattern, '#');
-	char text[NAME_MAILBOX_MAX + 32];
+	char text[NAME_MAILBOX_MAX + 64];
+	size_t n = 0;
 
-	if (mark == NULL)
-		snprintf(text, sizeof text, "%s", pattern);
-	else
-		snprintf(text, sizeof text, "%.*s%llu%s", (int)(mark - pattern), pattern,
-		         (unsigned long long)number, mark + 1);
-	if (name_parse_mailbox(span_str(text), out) != 0)
-		tool_fatal("%s is no mailbox", text);
+	for (const char *p = pattern; *p != '\0' && n < NAME_MAILBOX_MAX; p++) {
+		uint64_t shown = *p == '%' ? number % 100 : number;
+
+		if (*p == '#' || *p == '%')
+			n += (size_t)snprintf(text + n, sizeof text - n, "%llu",
+			                      (unsigned long long)shown);
+		else
+			text[n++] = *p;
+	}
+	if (name_parse_mailbox(span_of(text, n), out) != 0)
+		tool_fatal("%s with %llu is no mailbox", pattern, (unsigned long long)number);
+}
+
+void ours_notification(struct wire_notification *n, const char *sender, const struct mailbox *to,
+                       const uint8_t id[WIRE_ID_SIZE])
+{
+	static uint8_t domain[WIRE_LABELS_MAX], labels[WIRE_LABELS_MAX];
+	static const char header[] = "From: Alice <alice@a.example>\r\nTo: <bob@b.example>\r\n"
+				     "Subject: a message of the benchmark\r\n"
+				     "Date: Mon, 23 Nov 2026 10:00:00 +0000\r\n"
+				     "Message-ID: <1@bench.example>\r\n\r\n";
+	static const char structure[] = "(\"text\" \"plain\" (\"charset\" \"us-ascii\") NIL NIL "
+					"\"7bit\" 3900 50)";
+
+	*n = (struct wire_notification) {
+		.has_store_tls = true,
+		.sender = span_str(sender),
+		.has_size = true,
+		.size = 4096,
+		.has_digest = true,
+		.has_expires = true,
+		.expires = clock_now_us() + 30 * CLOCK_DAY_US,
+		.has_submitted = true,
+		.submitted = clock_now_us(),
+		.has_header = true,
+		.header = span_of(header, sizeof header - 1),
+		.has_structure = true,
+		.structure = span_of(structure, sizeof structure - 1),
+	};
+	memcpy(n->id, id, WIRE_ID_SIZE);
+	wire_mailbox_from_name(to, labels, &n->recipient);
+	if (wire_location_from_name(strchr(sender, '@') + 1, domain, &n->store_tls) != 0)
+		tool_fatal("%s has no domain", sender);
 }
 
 void ours_envelope(struct buf *out, const struct ours_envelope *e)

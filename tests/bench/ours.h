@@ -7,6 +7,7 @@
 
 #include "base/buf.h"
 #include "base/err.h"
+#include "base/name.h"
 #include "wire/msoap.h"
 #include "wire/msrap.h"
 #include "wire/rnaqp.h"
@@ -23,8 +24,8 @@ void ours_msoap_login(struct buf *out, const char *account, const char *password
 void ours_rnaqp_login(struct buf *out, const char *account, const char *password);
 
 /*
- * submitEnvelope of a message of SIZE octets. RECIPIENT is a mailbox, or where COUNT is above 1 a
- * pattern with one '#', which becomes FIRST, FIRST + 1, ... ID: NULL or a submissionId.
+ * submitEnvelope of a message of SIZE octets to COUNT recipients: the pattern RECIPIENT with the
+ * numbers FIRST, FIRST + 1, ... (ours_mailbox). ID: NULL or a submissionId.
  */
 struct ours_envelope {
 	const char *recipient;
@@ -33,8 +34,14 @@ struct ours_envelope {
 	const uint8_t *id;
 };
 void ours_envelope(struct buf *out, const struct ours_envelope *e);
-/* PATTERN with its '#' (if any) become NUMBER, as a mailbox. */
+/* PATTERN with NUMBER in place of '#', and NUMBER modulo 100 in place of '%', as a mailbox. */
 void ours_mailbox(const char *pattern, uint64_t number, struct mailbox *out);
+/*
+ * A notification to TO of a message of 4 KiB from SENDER, whose domain is that of the store.
+ * Its views live until the next call.
+ */
+void ours_notification(struct wire_notification *n, const char *sender, const struct mailbox *to,
+                       const uint8_t id[WIRE_ID_SIZE]);
 /* submitChunk that carries the whole message. */
 void ours_chunk(struct buf *out, struct span message);
 
