@@ -64,7 +64,6 @@ class Daemon:
         self.place, self.domains = place, domains
         self.namespace = list(namespace)
         self.folder = os.path.join(place.folder, name)
-        self.data = os.path.join(self.folder, "data")
         self.conf = os.path.join(self.folder, self.file_name)
         self.process = None
         self.address = {}
@@ -72,7 +71,8 @@ class Daemon:
         give(self.folder)
         self.run("init", self.folder, "--domain", domains[0], "--listen", host)
         with open(self.conf, encoding="utf-8") as file:
-            self.data = re.search(r"(?m)^data\s*=\s*(.*)$", file.read()).group(1)
+            self.data = os.path.join(
+                self.folder, re.search(r"(?m)^data\s*=\s*(.*)$", file.read()).group(1))
         cert = cert or place.certificate(*domains)
         self.settings = {"domain": domains, "data": self.data, "certificate": cert[0],
                          "key": cert[1], "ca-file": place.ca, "log-level": "warn",

@@ -185,10 +185,14 @@ class Peer:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
-        for pid in known:
+        for pid in known[1:]:
             try:
                 os.kill(pid, signal.SIGKILL)
             except ProcessLookupError:
+                pass
+            try:
+                os.waitpid(pid, 0)      # ours by now: run.py is their reaper
+            except ChildProcessError:
                 pass
         self.process = None
 
@@ -200,7 +204,7 @@ class Postfix(Peer):
 
     @staticmethod
     def version():
-        done = subprocess.run(["/usr/sbin/postconf", "-h", "mail_version"], text=True,
+        done = subprocess.run(["/usr/sbin/postconf", "-dh", "mail_version"], text=True,
                               capture_output=True, check=False)
         return done.stdout.strip() or "?"
 
@@ -208,7 +212,6 @@ class Postfix(Peer):
         super().__init__(folder, **options)
         self.port = free_port()
         owner = pwd.getpwnam("postfix")
-        drop = shutil.chown
         etc, queue = os.path.join(folder, "etc"), os.path.join(folder, "queue")
         os.mkdir(etc)
         os.mkdir(queue)
@@ -218,7 +221,7 @@ class Postfix(Peer):
         for name, mode in (("public", 0o710), ("maildrop", 0o730)):
             path = os.path.join(queue, name)
             os.mkdir(path)
-            drop(path, "postfix", "postdrop")
+            shutil.chown(path, "postfix", "postdrop")
             os.chmod(path, mode)
         os.mkdir(os.path.join(queue, "pid"))
         os.mkdir(os.path.join(folder, "data"), 0o700)

@@ -1,0 +1,155 @@
+"""Rows of the store: submissions, pulls, growth."""
+
+import os
+
+import rig as r
+from table import Row, median
+
+DEAD_END = "b.example rnasp 127.0.0.1:9"     # nobody listens: notifying ends at once
+
+SUBMIT = "Submissions of 4 KiB, durable before each answer, TLS 1.3 and login"
+PULL = "Pulls over TLS"
+GROWTH = "Growth"
+
+
+def submissions(rig):
+    store = rig.store(route=DEAD_END).start()
+    dovecot = rig.dovecot() if rig.peers else None
+    postfix = rig.postfix(dovecot) if rig.peers else None
+    rounds, seconds = (1, 1) if rig.quick else (5, 1)
+    goals = {("", 1): 2, ("", 50): 20, ("--new", 10): 3, ("--resume", 10): 4}
+    rows = []
+    for mode, words in (("", "kept connections"), ("--new", "a connection for each"),
+                        ("--resume", "the same, resumed")):
+        for at_once in (1, 10, 50):
+            flags = {"": [], "--new": ["--new"], "--resume": ["--new", "--resume"]}[mode]
+            arguments = ["--at-once", at_once, "--seconds", seconds, "--count", 10000000, *flags]
+            mine, theirs, cpu = [], [], []
+            for _ in range(rounds):
+                # In turns, so that what else the machine does meets both.
+                before = r.cpu_seconds(store.process.pid)
+                result = rig.submit(store, *arguments)
+                spent = r.cpu_seconds(store.process.pid) - before
+                cpu.append(spent / max(1, result["operations"] + at_once))
+                mine.append(result["per_second"])
+                if postfix:
+                    # The goal of resumed connections is held against Postfix's full ones.
+                    peer = ["--new"] if mode == "--resume" else flags
+                    theirs.append(rig.smtp(postfix, *arguments[:6], *peer)["per_second"])
+            goal = goals.get((mode, at_once))
+            rows.append(Row(SUBMIT, f"{words}, {at_once} at once", "a second", median(mine),
+                            median(theirs), "Postfix", goal and ("ratio", goal),
+                            note="Peer: Postfix, TLS from the first octet, PIPELINING, AUTH by"
+                                 " Dovecot, mail then taken by `discard`; resumed: held against"
+                                 " its full handshakes. Ours in one flight."))
+            if mode == "" and at_once in (1, 50):
+                rows.append(Row(SUBMIT, f"… the store's CPU for one, {at_once} at once", "µs",
+                                1e6 * median(cpu), better=-1))
+    for flags, words in ((["--wait"], "the octets after the envelope's answer"),
+                         (["--exactly-once"], "with a submissionId each")):
+        mine = [rig.submit(store, "--at-once", 50, "--seconds", seconds, "--count", 10000000,
+                           *flags)["per_second"] for _ in range(rounds)]
+        rows.append(Row(SUBMIT, f"kept connections, 50 at once, {words}", "a second",
+                        median(mine)))
+    rig.stop(*[thing for thing in (postfix, dovecot, store) if thing])
+    return rows
+
+
+def pulls(rig):
+    store = rig.store(route=DEAD_END).start()
+    dovecot = rig.dovecot() if rig.peers else None
+    rounds = 1 if rig.quick else 5
+    big, small = rig.file("big"), rig.file("small")
+    rig.submit(store, "--size", "10M", "--count", 1, "--ids", big)
+    rig.submit(store, "--at-once", 10, "--count", 990, "--ids", small)
+    if dovecot:
+        rig.lmtp(dovecot, "big@b.example", "--size", "10M", "--count", 1)
+        rig.lmtp(dovecot, "small#@b.example", "--recipients", 1, "--count", 999)
+        rig.imap(dovecot, "small0@b.example", "--messages", 1000, "--count", 1000)
+    cert = rig.place.certificate("x.example")
+
+    def megabytes(result):
+        return result["octets"] / result["seconds"] / 1e6
+
+    values = {"ours": [], "peer": [], "tls": []}
+    times = 10 if rig.quick else 20
+    for _ in range(rounds):
+        values["ours"].append(megabytes(rig.pull(store, big, "--count", times)))
+        values["tls"].append(megabytes(rig.tool("bench_tls", "--cert", cert[0], "--key", cert[1])))
+        if dovecot:
+            values["peer"].append(megabytes(rig.imap(dovecot, "big@b.example", "--count", times)))
+    limit = median(values["tls"])
+    rows = [Row(PULL, "one body of 10 MiB", "MB/s", median(values["ours"]),
+                median(values["peer"]), "Dovecot", ("ratio", 3.5),
+                note="Peer: Dovecot IMAP, Maildir, FETCH BODY.PEEK[]."),
+            Row(PULL, "… of what OpenSSL alone does from thread to thread", "MB/s",
+                median(values["ours"]), goal=("share", 0.7), limit=limit,
+                note=f"OpenSSL alone: {limit:,.0f} MB/s in this run.")]
+    for words, flags, count, goal in (
+            ("bodies of 4 KiB, each waits for the one before", [], 2000, None),
+            ("bodies of 4 KiB, pipelined (32 under way)", ["--depth", 32], 10000, ("ratio", 3)),
+            ("bodies of 4 KiB, a connection for each", ["--new"], 150, None)):
+        mine, theirs = [], []
+        for _ in range(rounds):
+            mine.append(rig.pull(store, small, "--count", count, *flags)["per_second"])
+            if dovecot:
+                theirs.append(rig.imap(dovecot, "small0@b.example", "--messages", 1000, "--count",
+                                       count, *flags)["per_second"])
+        rows.append(Row(PULL, words, "a second", median(mine), median(theirs), "Dovecot", goal))
+    # The first reading by a recipient is noted; Dovecot's like is the flag \Seen.
+    mine = rig.pull(store, small, "--count", 990, "--depth", 32, "--data", store.data)
+    theirs = rig.imap(dovecot, "small0@b.example", "--messages", 1000, "--count", 999, "--depth",
+                      32, "--seen") if dovecot else {"per_second": None}
+    rows.append(Row(PULL, "bodies of 4 KiB, pipelined, first reading noted", "a second",
+                    mine["per_second"], theirs["per_second"], "Dovecot"))
+    rig.stop(*[thing for thing in (dovecot, store) if thing])
+    return rows
+
+
+def growth(rig):
+    """Fills a store in steps and measures the same at each."""
+    store = rig.store(route=DEAD_END)
+    ids = rig.file("ids")
+    steps = [10000, 100000] if rig.quick else [10000, 1000000]
+    if rig.full:
+        steps.append(10000000)
+    found, held = [], 0
+    for step in steps:
+        rig.tool("bench_fill", "--data", store.data, "--account", "alice", "--count", step - held,
+                 "--ids", ids, patience=1800)
+        held = step
+        os.sync()
+        began = r.now()
+        store.start()
+        one = {"start": 1000 * (r.now() - began)}
+        seconds = 1 if rig.quick else 2
+        for key, arguments in (("submit", ["--at-once", 50]), ("lone", ["--at-once", 1])):
+            before = r.cpu_seconds(store.process.pid)
+            result = rig.submit(store, *arguments, "--seconds", seconds, "--count", 10000000)
+            one[key] = 1e6 / result["per_second"]
+            one[key + "-cpu"] = 1e6 * (r.cpu_seconds(store.process.pid) - before) / (
+                result["operations"] + 1)
+        rig.pull(store, ids, "--count", 1000, "--depth", 32)
+        before = r.cpu_seconds(store.process.pid)
+        pulls_done = rig.pull(store, ids, "--count", 10000, "--depth", 32)
+        one["pull"] = 1e6 / pulls_done["per_second"]
+        one["memory"] = store.memory() / 1024
+        store.stop()
+        found.append(one)
+    rig.stop(store)
+    first, last = found[0], found[-1]
+    words = f"{steps[0]:,} → {steps[-1]:,} stored"
+    rows = []
+    for key, name in (("submit", "a submission, 50 at once"), ("lone", "a submission, 1 at once"),
+                      ("pull", "a pull of 4 KiB, pipelined")):
+        rows.append(Row(GROWTH, f"{name}: cost at {words}", "× the cost",
+                        last[key] / first[key], goal=("value", 1.3), better=-1))
+    rows.append(Row(GROWTH, "… CPU of a submission, 50 at once", "× the cost",
+                    last["submit-cpu"] / first["submit-cpu"], goal=("value", 1.3), better=-1))
+    rows.append(Row(GROWTH, f"start-up with {steps[-1]:,} stored", "ms", last["start"],
+                    goal=("value", 100), better=-1))
+    rows.append(Row(GROWTH, f"memory of its own with {steps[0]:,} stored", "KiB",
+                    first["memory"], better=-1))
+    rows.append(Row(GROWTH, f"memory of its own with {steps[-1]:,} stored", "KiB",
+                    last["memory"], better=-1))
+    return rows
