@@ -44,7 +44,7 @@ enum { CMD_END = -1, CMD_STOP = -2 };
  */
 int cmd_option(struct app *app, int argc, char **argv, const struct option *options, int *exit);
 
-/* Says what is wrong with the word for which getopt_long answered WHAT (':', '?'). The exit code. */
+/* Says what is wrong with the word for which getopt_long answered WHAT (':', '?'). Exit code. */
 int cmd_bad_option(int what, const char *where, int argc, char **argv);
 
 /* Opens APP; PROGRAM_DONE or the exit code, said. */

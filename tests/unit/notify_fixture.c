@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include <errno.h>
+#include <semaphore.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -298,6 +299,70 @@ kv_table agent_notice_table(struct agent *a)
 void agent_let_writer(struct kv_txn *t)
 {
 	kv_write_abort(t);
+}
+
+/*
+ * Two jobs, since one that waits alone would be committed by the test's own
+ * thread. The first one's apply waits until the test lets it go.
+ */
+struct occupation {
+	struct writer_job jobs[2]; /* first */
+	struct writer_client *client;
+	sem_t begun, go_on;
+};
+
+static int occupy(struct writer_job *job, struct kv_txn *t)
+{
+	struct occupation *o = (struct occupation *)job;
+
+	(void)t;
+	sem_post(&o->begun);
+	sem_wait(&o->go_on);
+	return 0;
+}
+
+static int nothing(struct writer_job *job, struct kv_txn *t)
+{
+	(void)job, (void)t;
+	return 0;
+}
+
+static void is_done(struct writer_job *job, int result)
+{
+	(void)job;
+	assert_int_equal(result, 0);
+}
+
+static void no_wake(void *ctx)
+{
+	(void)ctx;
+}
+
+struct occupation *agent_occupy_writer(struct agent *a)
+{
+	struct occupation *o = calloc(1, sizeof *o);
+
+	assert_non_null(o);
+	sem_init(&o->begun, 0, 0);
+	sem_init(&o->go_on, 0, 0);
+	o->jobs[0].apply = occupy;
+	o->jobs[1].apply = nothing;
+	o->jobs[0].done = o->jobs[1].done = is_done;
+	assert_int_equal(writer_client_create(a->app.writer, no_wake, NULL, &o->client), 0);
+	writer_submit(o->client, &o->jobs[0]);
+	writer_submit(o->client, &o->jobs[1]);
+	writer_client_turn(o->client);
+	sem_wait(&o->begun);
+	return o;
+}
+
+void agent_free_writer(struct occupation *o)
+{
+	sem_post(&o->go_on);
+	writer_client_free(o->client);
+	sem_destroy(&o->begun);
+	sem_destroy(&o->go_on);
+	free(o);
 }
 
 void agent_wait_commands(struct agent *a, unsigned n)

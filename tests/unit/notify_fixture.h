@@ -65,12 +65,16 @@ void agent_hang_up(struct agent_session *x);
 /* On the session's worker, waiting for it: server_kill, server_shutdown. */
 void agent_kill(struct agent_session *x);
 void agent_shutdown(struct agent_session *x);
-/*
- * While the test has a write transaction, jobs wait at the writer: so a session can be caught
- * with one under way.
- */
+/* A write transaction of the test's own. Commits wait for it, a worker's in its own turn too. */
 struct kv_txn *agent_hold_writer(struct agent *a);
 void agent_let_writer(struct kv_txn *t);
+/*
+ * While the writer's thread is occupied, jobs wait for it and no worker stands still: so
+ * sessions can be caught with jobs under way.
+ */
+struct occupation;
+struct occupation *agent_occupy_writer(struct agent *a);
+void agent_free_writer(struct occupation *o);
 
 /* For damage done by hand: the table of notices (notify/db_internal.h). */
 kv_table agent_notice_table(struct agent *a);

@@ -256,7 +256,7 @@ static void test_cut_job(void **state)
 	struct agent *a = *state;
 	struct agent_session *in = agent_intake(a, 0), *x, *y, *z, *late;
 	struct seen list[4];
-	struct kv_txn *t;
+	struct occupation *o;
 
 	agent_mailbox(a, "bob");
 	agent_mailbox(a, "eve");
@@ -269,7 +269,7 @@ static void test_cut_job(void **state)
 	assert_int_equal(peer_retrieve(x, 0, 0, list, 4, NULL), 2);
 	peer_send_retrieve(z, list[1].cursor, 0, 1000);
 	agent_wait_commands(a, 8);
-	t = agent_hold_writer(a);
+	o = agent_occupy_writer(a);
 	peer_send_acknowledge(x, &list[0].cursor, 1);
 	peer_send_query(y, &clear);
 	peer_send_notify(in, &note, 1);
@@ -278,7 +278,7 @@ static void test_cut_job(void **state)
 	agent_kill(y);
 	agent_kill(in);
 	agent_wait_ended(a, 3);
-	agent_let_writer(t);
+	agent_free_writer(o);
 	/* The reader is told of what came from a session that is gone. */
 	peer_expect_mark(z, 9);
 	late = agent_reader(a, 0, "bob");
