@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "message/digest.h"
 #include "store/mailroom.h"
 #include "store/originator_state.h"
 
@@ -91,21 +92,23 @@ struct verdict {
 	const char *text;
 };
 
+/* HELD: octets of this submission that the account's use has already. */
 static struct verdict check_account(struct originator *o, const struct msoap_submit_envelope *e,
-                                    struct mailbox *sender)
+                                    uint64_t held, struct mailbox *sender)
 {
 	struct service *x = o->worker->service;
 	struct kv_txn *t = db_read_begin(x->db);
 	struct verdict v = { WIRE_STATUS_OK, NULL };
-	struct db_account a;
+	struct db_account a = { 0 };
 	int err = t == NULL ? ERR_NOMEM : db_account_by_number(x->db, t, o->account, &a);
+	uint64_t used = a.used_octets > held ? a.used_octets - held : 0;
 
 	if (err == ERR_NOT_FOUND) {
 		v = (struct verdict) { WIRE_STATUS_NOT_AUTHENTICATED, "the account is gone" };
 	} else if (err != 0) {
 		v = (struct verdict) { WIRE_STATUS_INTERNAL_PROBLEM, NULL };
 	} else if (a.quota_octets != 0 &&
-	           (a.used_octets >= a.quota_octets || e->size > a.quota_octets - a.used_octets)) {
+	           (used >= a.quota_octets || e->size > a.quota_octets - used)) {
 		v = (struct verdict) { WIRE_STATUS_WOULD_EXCEED_QUOTA,
 			               "the account's quota does not leave room for it" };
 	} else {
@@ -161,28 +164,44 @@ static struct verdict check_addressees(const struct msoap_submit_envelope *e,
 	return no;
 }
 
-/* All checks of an envelope. Fills OUT, but for what is known later (number, key, stored). */
-static struct verdict check(struct originator *o, const struct msoap_submit_envelope *e,
-                            struct submission_options *out)
+static int read_addressees(const struct originator *o, const struct msoap_submit_envelope *e,
+                           struct addressees *out)
 {
 	const struct wire_list none = { .count = 0 };
+
+	return addressees_read(e->has_recipients ? e->recipients : none,
+	                       e->has_lists ? e->lists : none, o->settings->max_recipients, out);
+}
+
+/* What the store has of a submissionId: all 0 when nothing. */
+struct known {
+	bool complete;
+	uint64_t number, size, usage, expires_us;
+	uint16_t key;
+	uint8_t digest[DIGEST_SIZE];
+};
+
+/*
+ * All checks of an envelope whose submission is not finished. Fills OUT, but for what is known
+ * later (number, key).
+ */
+static struct verdict check(struct originator *o, const struct msoap_submit_envelope *e,
+                            const struct known *k, struct submission_options *out)
+{
 	struct verdict v;
-	int err;
 
 	if (e->size > o->settings->max_message)
 		return (struct verdict) { WIRE_STATUS_TOO_BIG,
 			                  "the message is over the store's limit" };
-	if (e->recipients.count + e->lists.count > MAX_NAMED)
-		return (struct verdict) { WIRE_STATUS_TOO_BIG, "the envelope names too many" };
-	v = check_account(o, e, &out->sender);
+	if (e->has_size && e->size < k->size)
+		return (struct verdict) { WIRE_STATUS_DIGEST_MISMATCH,
+			                  "more octets than that came with this submissionId" };
+	v = check_account(o, e, k->usage, &out->sender);
 	if (v.status == WIRE_STATUS_OK)
 		v = check_times(o, e, out);
 	if (v.status != WIRE_STATUS_OK)
 		return v;
-	err =
-	    addressees_read(e->has_recipients ? e->recipients : none,
-	                    e->has_lists ? e->lists : none, o->settings->max_recipients, &out->to);
-	if (err != 0)
+	if (read_addressees(o, e, &out->to) != 0)
 		return (struct verdict) { WIRE_STATUS_NOT_ENOUGH_ROOM, NULL };
 	return check_addressees(e, &out->to);
 }
@@ -282,16 +301,12 @@ static void number_ready(struct service_waiter *waiter, int error)
 		take_number(o);
 }
 
-/*
- * Looks for the submissionId. 0: OPTIONS has the number, the key and the octets
- * stored of an unfinished one, or M is filled and it is finished (*COMPLETE);
- * ERR_NOT_FOUND: a new one.
- */
-static int look_up(struct originator *o, const uint8_t id[16], struct submission_options *options,
-                   bool *complete, struct db_message *m)
+/* Looks for the submissionId. 0, ERR_NOT_FOUND: a new one, or another error. */
+static int look_up(struct originator *o, const uint8_t id[16], struct known *k)
 {
 	struct service *x = o->worker->service;
 	struct kv_txn *t = db_read_begin(x->db);
+	struct db_message m;
 	uint64_t number;
 	int err;
 
@@ -299,51 +314,93 @@ static int look_up(struct originator *o, const uint8_t id[16], struct submission
 		return ERR_NOMEM;
 	err = db_submission_find(x->db, t, o->account, id, &number);
 	if (err == 0)
-		err = db_message_get(x->db, t, number, m);
+		err = db_message_get(x->db, t, number, &m);
 	if (err == 0) {
-		*complete = m->state != DB_RECEIVING;
-		options->number = number;
-		options->key = m->key;
-		options->stored = m->size_octets;
+		*k = (struct known) {
+			.complete = m.state != DB_RECEIVING,
+			.number = number,
+			.size = m.size_octets,
+			.usage = db_message_usage(&m),
+			.expires_us = m.expires_us,
+			.key = m.key,
+		};
+		memcpy(k->digest, m.digest, sizeof(k->digest));
 	}
 	db_read_end(t);
 	return err;
 }
 
-static void start(struct originator *o, const struct msoap_submit_envelope *e)
+/* The statuses of the envelope's recipients are the answer's from here on. */
+static void take_statuses(struct submitting *s)
+{
+	s->statuses = s->options.to.statuses;
+	s->options.to.statuses = NULL;
+	s->recipients = s->options.to.recipients;
+	s->lists = s->options.to.lists;
+}
+
+/*
+ * The submission was finished before, maybe without the client's knowing. Nothing is checked
+ * that was then, for the message itself may have used up the quota since.
+ */
+static void repeat(struct originator *o, const struct msoap_submit_envelope *e,
+                   const struct known *k)
 {
 	struct submitting *s = &o->submitting;
-	struct db_message m;
-	int err = ERR_NOT_FOUND;
+	int err;
 
-	s->complete = false;
-	s->options.key = ids_current(o->worker->service->ids);
-	if (e->has_submission_id)
-		err = look_up(o, e->submission_id, &s->options, &s->complete, &m);
-	if (err == ERR_NOT_FOUND) {
-		take_number(o);
-	} else if (err != 0) {
-		refuse_trouble(o, err);
-	} else if (s->complete) {
-		s->number = m.number;
-		s->key = m.key;
-		s->expires_us = m.expires_us;
-		addressees_free(&s->options.to);
-		answer_envelope(o, m.size_octets);
-	} else {
-		begin(o);
+	if ((e->has_size && e->size != k->size) ||
+	    (e->has_digest && memcmp(e->digest, k->digest, sizeof(k->digest)) != 0)) {
+		refuse(o, WIRE_STATUS_DIGEST_MISMATCH,
+		       "another message was submitted with this submissionId");
+		return;
 	}
+	err = read_addressees(o, e, &s->options.to);
+	if (err != 0) {
+		refuse_trouble(o, err);
+		return;
+	}
+	take_statuses(s);
+	addressees_free(&s->options.to);
+	s->complete = true;
+	s->number = k->number;
+	s->key = k->key;
+	s->expires_us = k->expires_us;
+	answer_envelope(o, k->size);
+}
+
+/* A submission that is new, or that goes on. */
+static void start(struct originator *o, const struct msoap_submit_envelope *e,
+                  const struct known *k)
+{
+	struct submitting *s = &o->submitting;
+	struct verdict v = check(o, e, k, &s->options);
+
+	if (v.status != WIRE_STATUS_OK) {
+		refuse(o, v.status, v.text);
+		return;
+	}
+	take_statuses(s);
+	s->options.number = k->number;
+	s->options.stored = k->size;
+	s->options.key = k->number != 0 ? k->key : ids_current(o->worker->service->ids);
+	if (k->number != 0)
+		begin(o);
+	else
+		take_number(o);
 }
 
 void submitting_envelope(struct originator *o, const struct msoap_command *c)
 {
 	const struct msoap_submit_envelope *e = &c->u.submit_envelope;
 	struct submitting *s = &o->submitting;
-	struct verdict v;
+	struct known k = { 0 };
+	int err = ERR_NOT_FOUND;
 
 	/* An earlier one that was not finished is over. */
 	give_up(s, o->worker, true);
 	s->phase = PREPARING;
+	s->complete = false;
 	s->options = (struct submission_options) {
 		.worker = o->worker,
 		.account = o->account,
@@ -355,16 +412,18 @@ void submitting_envelope(struct originator *o, const struct msoap_command *c)
 	};
 	memcpy(s->options.submission_id, e->submission_id, sizeof(e->submission_id));
 	memcpy(s->options.digest, e->digest, sizeof(e->digest));
-	v = check(o, e, &s->options);
-	if (v.status != WIRE_STATUS_OK) {
-		refuse(o, v.status, v.text);
+	if (e->recipients.count + e->lists.count > MAX_NAMED) {
+		refuse(o, WIRE_STATUS_TOO_BIG, "the envelope names too many");
 		return;
 	}
-	s->statuses = s->options.to.statuses;
-	s->options.to.statuses = NULL;
-	s->recipients = s->options.to.recipients;
-	s->lists = s->options.to.lists;
-	start(o, e);
+	if (e->has_submission_id)
+		err = look_up(o, e->submission_id, &k);
+	if (err != 0 && err != ERR_NOT_FOUND)
+		refuse_trouble(o, err);
+	else if (k.complete)
+		repeat(o, e, &k);
+	else
+		start(o, e, &k);
 }
 
 /* --- chunks ------------------------------------------------------------------------------ */

@@ -305,7 +305,11 @@ class Store(Daemon):
     def originator(self, account, password="secret", **options):
         """A raw MSOAP client that has authenticated."""
         client = self.client("msoap", **options)
-        client.call("authenticate", account=account, password=password).expect("ok")
+        try:
+            client.call("authenticate", account=account, password=password).expect("ok")
+        except BaseException:
+            client.close()
+            raise
         return client
 
 

@@ -1,0 +1,286 @@
+"""MSOAP on the real store, as a client sees it that is cut off, or asks for more than it was
+given the first time."""
+
+# builds: plain asan
+# time-limit: 600
+
+import random
+import threading
+import time
+import uuid
+
+import harness
+import wire
+
+
+def message(subject, size=200):
+    """A message of SIZE octets that no other subject has."""
+    head = (b"From: alice@a.example\r\nTo: bob@b.example\r\nSubject: %b\r\n"
+            b"Date: Sun, 22 Nov 2026 12:00:00 +0000\r\n\r\n" % subject.encode())
+    line = (subject.encode() * 80)[:76] + b"\r\n"
+    return (head + line * (size // 78 + 1))[:max(size, len(head))]
+
+
+def subject(header):
+    for line in header.split(b"\r\n"):
+        if line.startswith(b"Subject: "):
+            return line[9:].decode()
+    raise AssertionError(f"no subject in {header!r}")
+
+
+def mailboxes(*names):
+    return [wire.mailbox(name) for name in names]
+
+
+def envelope(client, *recipients, **fields):
+    """Says submitEnvelope and waits for nothing."""
+    fields.setdefault("lifetime", 0)
+    if recipients:
+        fields["recipients"] = mailboxes(*recipients)
+    client.send("submitEnvelope", fields)
+
+
+def submit(client, octets, *recipients, **fields):
+    """Submits a message whole; the answer to its envelope."""
+    envelope(client, *recipients, size=len(octets), **fields)
+    done = client.recv().expect("ok")
+    client.call("submitChunk", isLast=True, offset=0, data=octets).expect("ok")
+    return done.data
+
+
+def deliveries(client, message_id, **more):
+    """{recipient: Delivery} of a message."""
+    done = client.call("track", id=message_id, **more).expect("ok")
+    return {wire.mailbox_text(d["recipient"]): d for d in done.data["deliveries"]}
+
+
+class Msoap(harness.TestCase):
+    def two(self, **settings):
+        """The agent of b.example with bob, and the store of a.example with alice."""
+        self.agent = self.site.notify("b.example")
+        self.agent.mailbox("bob")
+        self.store = self.site.store("a.example", **settings)
+        self.store.account("alice")
+
+    def octets(self, message_id):
+        with self.store.client("msrap") as client:
+            done = client.call("retrieve", id=message_id, type="all", offset=0, length=0)
+            return done.expect("ok").data["data"]
+
+    def listed(self, name="bob"):
+        """The notifications that a mailbox has."""
+        with self.agent.reader(name) as reader:
+            done = reader.call("retrieve", after=0, limit=1000).expect("ok")
+            return [r["notification"] for r in done.data["notifications"]]
+
+    def wait_listed(self, count, name="bob"):
+        harness.wait_for(f"{name} has {count} notifications",
+                         lambda: len(self.listed(name)) >= count)
+        return self.listed(name)
+
+
+class Resumption(Msoap):
+    """A submission that is cut off anywhere is finished exactly once by saying it again."""
+
+    SMALL, LARGE = 1000, 3000000
+
+    # What the client gets to do before it is cut off. Each takes the submission and its client.
+
+    def envelope_sent(self, s, client):
+        self.say(s, client)
+
+    def envelope_answered(self, s, client):
+        self.say(s, client)
+        client.recv().expect("ok")
+
+    def one_chunk(self, s, client):
+        self.envelope_answered(s, client)
+        client.call("submitChunk", isLast=False, offset=0, data=s["octets"][:700]).expect("ok")
+
+    def part_of_the_chunk(self, s, client):
+        self.say(s, client)
+        client.recv().expect("ok")
+        whole = wire.frame(wire.command("msoap", "submitChunk", isLast=True, offset=0,
+                                        data=s["octets"]))
+        client.send_raw(whole[:len(whole) * 2 // 3])
+
+    def all_but_an_octet(self, s, client):
+        self.say(s, client)
+        client.recv().expect("ok")
+        whole = wire.frame(wire.command("msoap", "submitChunk", isLast=True, offset=0,
+                                        data=s["octets"]))
+        client.send_raw(whole[:-1])
+
+    def all_but_the_end(self, s, client):
+        self.envelope_answered(s, client)
+        client.call("submitChunk", isLast=False, offset=0, data=s["octets"]).expect("ok")
+
+    def all_in_one_flight(self, s, client):
+        self.say(s, client)
+        client.send("submitChunk", isLast=True, offset=0, data=s["octets"])
+
+    def all_sent(self, s, client):
+        self.envelope_answered(s, client)
+        client.send("submitChunk", isLast=True, offset=0, data=s["octets"])
+
+    def all_sent_and_a_while(self, s, client):
+        self.all_sent(s, client)
+        time.sleep(0.02)
+
+    def all_answered(self, s, client):
+        self.all_sent(s, client)
+        client.recv().expect("ok")
+        s["answered"] = True
+
+    CUTS = (envelope_sent, envelope_answered, one_chunk, part_of_the_chunk, all_but_an_octet,
+            all_but_the_end, all_in_one_flight, all_sent, all_sent_and_a_while, all_answered)
+
+    def submission(self, name, size):
+        return {"subject": name, "octets": message(name, size), "id": uuid.uuid4().bytes,
+                "answered": False}
+
+    def say(self, s, client):
+        envelope(client, "bob@b.example", submissionId=s["id"], size=len(s["octets"]))
+
+    def say_again(self, s):
+        """Until the store has it; the originator's id."""
+        while True:
+            with self.store.originator("alice") as client:
+                self.say(s, client)
+                done = client.recv()
+                if done.status == "tryLater":
+                    time.sleep(0.05)
+                    continue
+                done.expect("ok")
+                if done.data["complete"]:
+                    self.assertEqual(done.data["received"], len(s["octets"]))
+                    return done.data["id"]
+                self.assertFalse(s["answered"], "it was finished before")
+                at = done.data["received"]
+                end = client.call("submitChunk", isLast=True, offset=at, data=s["octets"][at:])
+                if end.status == "tryLater":
+                    continue
+                self.assertEqual(end.expect("ok").data["received"], len(s["octets"]))
+                return done.data["id"]
+
+    def cut(self, kill):
+        self.two()
+        wanted = {}
+        for size in self.SMALL, self.LARGE:
+            for cut in self.CUTS:
+                name = f"{cut.__name__}-{size}"
+                with self.subTest(name):
+                    s = self.submission(name, size)
+                    with self.store.originator("alice") as client:
+                        cut(self, s, client)
+                        if kill:
+                            self.store.kill()
+                    if kill:
+                        self.store.start()
+                    message_id = self.say_again(s)
+                    self.assertEqual(self.say_again(s), message_id)
+                    self.assertEqual(self.octets(message_id), s["octets"])
+                    wanted[name] = message_id
+        self.expect_listed(wanted)
+
+    def expect_listed(self, wanted):
+        found = [subject(n["header"]) for n in self.wait_listed(len(wanted))]
+        self.assertEqual(sorted(found), sorted(wanted))
+        stats, = self.store.admin("stats", "--json").stdout.splitlines()
+        self.assertIn(f'"messages":{len(wanted)},', stats.replace(" ", ""))
+
+    def test_cut_off(self):
+        self.cut(kill=False)
+
+    def test_store_killed(self):
+        self.cut(kill=True)
+
+    def test_killed_again_and_again(self):
+        """One submission, during which the store is killed at any time, until it is through."""
+        self.two()
+        chance = random.Random(2000)
+        wanted = {}
+        for number in range(3):
+            s = self.submission(f"again-{number}", self.LARGE)
+            for _ in range(6):
+                killer = threading.Timer(chance.random() * 0.1, self.store.kill)
+                killer.start()
+                try:
+                    wanted[s["subject"]] = self.say_again(s)
+                    s["answered"] = True
+                except (OSError, wire.Closed):
+                    pass
+                killer.join()
+                self.store.start()
+            message_id = self.say_again(s)
+            self.assertEqual(wanted.setdefault(s["subject"], message_id), message_id)
+            self.assertEqual(self.octets(message_id), s["octets"])
+        self.expect_listed(wanted)
+
+    def test_octets_are_not_sent_again(self):
+        """What the store said it holds it still has after a crash, but for its last pieces."""
+        self.two()
+        s = self.submission("held", self.LARGE)
+        with self.store.originator("alice") as client:
+            self.all_but_the_end(s, client)
+            self.store.kill()
+        self.store.start()
+        with self.store.originator("alice") as client:
+            self.say(s, client)
+            done = client.recv().expect("ok")
+            # Two megabytes at most are on their way to the disk, not one octet more.
+            self.assertGreater(done.data["received"], self.LARGE // 4)
+            self.assertEqual(done.data["received"] % 65536, 0)
+
+    def test_another_message(self):
+        """The same submissionId for another message."""
+        self.two()
+        s = self.submission("one", self.SMALL)
+        self.say_again(s)
+        with self.store.originator("alice") as client:
+            envelope(client, "bob@b.example", submissionId=s["id"], size=self.SMALL + 1)
+            client.recv().expect("digestMismatch", abort=True)
+            envelope(client, "bob@b.example", submissionId=s["id"], digest=bytes(32))
+            client.recv().expect("digestMismatch", abort=True)
+        # Nor is it another account's.
+        self.store.account("carol")
+        with self.store.originator("carol") as client:
+            self.say(s, client)
+            done = client.recv().expect("ok")
+            self.assertEqual((done.data["complete"], done.data["received"]), (False, 0))
+
+    def test_quota_taken_by_itself(self):
+        self.two()
+        self.store.account("dora", quota="5M")
+        s = self.submission("half", self.LARGE)
+        with self.store.originator("dora") as client:
+            for complete in False, True:
+                self.say(s, client)
+                self.assertEqual(client.recv().expect("ok").data["complete"], complete)
+                if not complete:
+                    client.call("submitChunk", isLast=True, offset=0,
+                                data=s["octets"]).expect("ok")
+
+    def test_partly_refused(self):
+        self.two(max_recipients=3)
+        to = ["bob@b.example", "bob@b..example", "anna@b.example", "carl@b.example"]
+        want = ["acceptable", "badAddress", "acceptable", "tooMany"]
+        octets = message("partly")
+        with self.store.originator("alice") as client:
+            for complete in False, True:
+                envelope(client, *to, submissionId=b"p" * 16)
+                done = client.recv().expect("ok").data
+                self.assertEqual(done["recipients"], want)
+                self.assertEqual(done["complete"], complete)
+                if not complete:
+                    client.call("submitChunk", isLast=True, offset=0, data=octets).expect("ok")
+            self.assertEqual(set(deliveries(client, done["id"])),
+                             {"bob@b.example", "anna@b.example"})
+            envelope(client, "bob@b..example")
+            client.recv().expect("notPermitted", abort=True)
+            client.call("submitChunk", isLast=True, offset=0,
+                        data=octets).expect("unexpectedCommand", abort=False)
+
+
+if __name__ == "__main__":
+    harness.main()
