@@ -9,6 +9,8 @@ import certs
 import harness
 import wire
 
+# builds: asan tsan
+
 DAY = 86400
 
 
@@ -399,11 +401,21 @@ class Lasting(Agent):
         """A waiting mail program is answered, and told at its next command."""
         waiting, idle = self.reader(), self.reader()
         waiting.send("retrieve", after=0, wait=600)
+        harness.wait_for("it has done all there is to do", self.at_rest)
         stopper = threading.Thread(target=self.agent.stop)
         stopper.start()
         self.assertEqual(waiting.recv().expect("ok").data["notifications"], [])
         self.assertTrue(idle.closed())
         stopper.join()
+
+    def at_rest(self):
+        """Whether all threads of the agent sleep."""
+        tasks = f"/proc/{self.agent.process.pid}/task"
+        states = []
+        for task in os.listdir(tasks):
+            with open(f"{tasks}/{task}/stat", encoding="utf-8") as file:
+                states.append(file.read().rpartition(")")[2].split()[0])
+        return set(states) == {"S"}
 
     def test_killed(self):
         """kill -9 at any time: each one that was answered is listed once, and no other."""

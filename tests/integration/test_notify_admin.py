@@ -9,6 +9,8 @@ import stat
 import harness
 import wire
 
+# builds: asan
+
 PROGRAM = "im2000-notify"
 
 

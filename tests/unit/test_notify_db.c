@@ -443,6 +443,166 @@ static void test_check_finds(void **state)
 	}
 }
 
+/* Entries that cannot be read by themselves, and those that only disagree with others. */
+static void test_check_finds_sums(void **state)
+{
+	const struct {
+		const char *what;
+		enum db_table table;
+		uint8_t key[32];
+		size_t key_n;
+		uint8_t value[8];
+		size_t value_n; /* 0: the entry is removed */
+	} cases[] = {
+		{ "a mailbox's counter", TABLE_NOTICE, { 0, 0, 0, 1, 'c' }, 5, { 0, 0, 0, 2 }, 4 },
+		{ "no counter", TABLE_NOTICE, { 0, 0, 0, 1, 'c' }, 5, { 0 }, 0 },
+		{ "an origin's counter", TABLE_NOTICE, "\0\0\0\1oa.example", 14, { 0, 0, 0, 2 }, 4 },
+		{ "no origin", TABLE_NOTICE, "\0\0\0\1oa.example", 14, { 0 }, 0 },
+		{ "another origin", TABLE_NOTICE, "\0\0\0\1ox.example", 14, { 0, 0, 0, 1 }, 4 },
+		{ "no such mailbox", TABLE_NOTICE, { 0, 0, 0, 9, 'c' }, 5, { 0, 0, 0, 1 }, 4 },
+		{ "an unknown kind", TABLE_NOTICE, { 0, 0, 0, 1, 'x' }, 5, { 0, 0, 0, 1 }, 4 },
+		{ "the last cursor", TABLE_META, "cursor", 6, { 0, 0, 0, 0, 0, 0, 0, 1 }, 8 },
+		{ "no last cursor", TABLE_META, "cursor", 6, { 0 }, 0 },
+		{ "the last mailbox", TABLE_META, "mailbox", 7, { 0 }, 8 },
+		{ "the last announcement", TABLE_META, "announcement", 12, { 0 }, 8 },
+		{ "an expiry of nothing", TABLE_EXPIRY, { 0, 0, 0, 0, 0, 0, 0, 7 }, 20, { 0 }, 1 },
+	};
+	struct fixture *f;
+
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		struct kv_txn *t;
+		struct span key = span_of(cases[i].key, cases[i].key_n);
+
+		f = *state;
+		add_mailbox(f, "bob@b.example");
+		notify_one(f, &(struct note) { "alice@a.example", "bob@b.example", 1, 0 });
+		notify_one(f, &(struct note) { "alice@a.example", "bob@b.example", 2, 0 });
+		forget(f, 1, 1, 0); /* one notification is left: number 2, of announcement 2 */
+		assert_sound(f);
+		assert_int_equal(kv_write_begin(db_kv(f->db), &t), 0);
+		assert_int_equal(cases[i].value_n == 0
+		                     ? kv_delete(t, f->db->table[cases[i].table], key)
+		                     : kv_put(t, f->db->table[cases[i].table], key,
+		                              span_of(cases[i].value, cases[i].value_n)),
+		                 0);
+		assert_int_equal(kv_write_commit(t), 0);
+		if (db_check(f->db, print_line, NULL) <= 0) {
+			fail_msg("%s: was not found", cases[i].what);
+		}
+		teardown(state);
+		setup(state);
+	}
+}
+
+/* Too many references, and too few. */
+static void test_check_finds_references(void **state)
+{
+	struct fixture *f = *state;
+	struct kv_txn *t;
+
+	add_mailbox(f, "bob@b.example");
+	notify_one(f, &(struct note) { "alice@a.example", "bob@b.example", 1, 0 });
+	notify_one(f, &(struct note) { "alice@a.example", "bob@b.example", 2, 0 });
+	assert_int_equal(kv_write_begin(db_kv(f->db), &t), 0);
+	assert_int_equal(db_announcement_refer(f->db, t, 1, 1), 0);
+	assert_int_equal(kv_write_commit(t), 0);
+	assert_int_equal(db_check(f->db, print_line, NULL), 1);
+	assert_int_equal(kv_write_begin(db_kv(f->db), &t), 0);
+	assert_int_equal(db_announcement_refer(f->db, t, 1, -2), 0); /* it goes, its notice stays */
+	assert_int_equal(kv_write_commit(t), 0);
+	assert_true(db_check(f->db, print_line, NULL) > 0);
+}
+
+/* The sweep passes over what is damaged, and over entries that lead to nothing. */
+static void test_sweep_passes_damage(void **state)
+{
+	static const uint8_t nothing[20] = { 0, 0, 0, 0, 0, 0, 0, 1 };
+	struct fixture *f = *state;
+	uint32_t bob = add_mailbox(f, "bob@b.example");
+	struct note note = { "alice@a.example", "bob@b.example", 0, 2000000 };
+	struct db_notice n[4];
+	uint8_t key[8];
+	struct kv_txn *t;
+
+	for (note.id = 1; note.id <= 3; note.id++) {
+		notify_one(f, &note);
+	}
+	assert_int_equal(kv_write_begin(db_kv(f->db), &t), 0);
+	kv_put_u64(key, 2);
+	assert_int_equal(kv_delete(t, f->db->table[TABLE_ANNOUNCEMENT], span_of(key, 8)), 0);
+	assert_int_equal(kv_put(t, f->db->table[TABLE_EXPIRY], span_of(nothing, 20),
+	                        span_of(NULL, 0)),
+	                 0);
+	assert_int_equal(kv_write_commit(t), 0);
+
+	assert_int_equal(kv_write_begin(db_kv(f->db), &t), 0);
+	assert_int_equal(db_notice_expire(f->db, t, 2000000, 100), 2);
+	assert_int_equal(kv_write_commit(t), 0);
+	assert_int_equal(notices(f, bob, n, 4), 1);
+	assert_int_equal(n[0].cursor, 2);
+	/* It cannot be removed without the announcement that says whose it is, and says so. */
+	forget(f, bob, 2, ERR_MALFORMED);
+}
+
+/* LIMIT is how many are looked at; the next call goes on. */
+static void test_sweep_in_pieces(void **state)
+{
+	struct fixture *f = *state;
+	uint32_t bob = add_mailbox(f, "bob@b.example");
+	struct note note = { "alice@a.example", "bob@b.example", 0, 2000000 };
+	struct db_notice n[4];
+	struct kv_txn *t;
+
+	for (note.id = 1; note.id <= 3; note.id++) {
+		notify_one(f, &note);
+	}
+	assert_int_equal(kv_write_begin(db_kv(f->db), &t), 0);
+	assert_int_equal(db_notice_expire(f->db, t, 3000000, 2), 2);
+	assert_int_equal(db_notice_expire(f->db, t, 3000000, 2), 1);
+	assert_int_equal(db_notice_expire(f->db, t, 3000000, 2), 0);
+	assert_int_equal(kv_write_commit(t), 0);
+	assert_int_equal(notices(f, bob, n, 4), 0);
+	assert_sound(f);
+}
+
+/* Whether a batch can be answered without the writer. */
+static void test_settled(void **state)
+{
+	const struct {
+		const char *sender;
+		bool keep, settled;
+	} cases[] = {
+		{ "alice@a.example", false, false },
+		{ "mallory@evil.example", false, true },
+		{ "mallory@evil.example", true, false },
+	};
+	struct fixture *f = *state;
+	uint8_t list[4096], buf[8192];
+
+	add_mailbox(f, "bob@b.example");
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		const struct note note = { cases[i].sender, "bob@b.example", 1, 0 };
+		struct rnasp_command c = { .kind = RNASP_NOTIFY };
+		struct wire_notification n;
+		struct wire_list_writer w;
+		struct intake_batch *b;
+		struct span frame;
+
+		f->policy.keep_unverified = cases[i].keep;
+		fill(&note, &n);
+		wire_list_writer_init(&w, list, sizeof list);
+		assert_int_equal(wire_notification_append(&w, &n), 0);
+		c.u.notify.notifications = wire_list_view(&w);
+		assert_int_equal(rnasp_command_encode(&c, buf, sizeof buf, &frame), 0);
+		assert_int_equal(intake_create(f->db, &f->policy, span_after(frame, FRAME_PREFIX),
+		                               covers, NULL, &b),
+		                 0);
+		assert_int_equal(intake_settled(b), cases[i].settled);
+		assert_true(!cases[i].settled || b->results[0] == WIRE_NOTIFY_UNVERIFIED);
+		intake_free(b);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -454,6 +614,11 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_expire, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_mailboxes, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_check_finds, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_check_finds_sums, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_check_finds_references, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_sweep_passes_damage, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_sweep_in_pieces, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_settled, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
