@@ -164,11 +164,20 @@ static int read_headers(struct reading *r, struct err_text *e)
 	return result;
 }
 
+/* Text that is to be read, and not a file that happens to be text. */
+static bool is_prose(const struct bodystructure_part *part)
+{
+	return strncmp(part->type, "text/", 5) == 0 && part->filename[0] == '\0' &&
+	       strcmp(part->disposition, "attachment") != 0;
+}
+
+/* For a person: text in the terminal's charset. For a file or a program: other parts as they are.
+ */
 static int read_part(struct reading *r, struct err_text *e)
 {
 	struct decode_options options = { .terminal = show_charset() };
 	const struct bodystructure_part *parts;
-	bool terminal = isatty(STDOUT_FILENO), text = true;
+	bool terminal = isatty(STDOUT_FILENO), shown = true;
 	size_t n, i;
 	int result = pull_parts(r->pull, &parts, &n, e);
 
@@ -176,19 +185,22 @@ static int read_part(struct reading *r, struct err_text *e)
 		return result;
 	}
 	i = parts_find(parts, n, r->section);
+	options.text = terminal;
+	options.raw = !terminal;
 	if (i < n && !parts_is_container(&parts[i])) {
 		options.encoding = decode_encoding_of(span_str(parts[i].encoding));
 		options.charset = span_str(parts[i].charset);
-		text = strncmp(parts[i].type, "text/", 5) == 0 ||
-		       strncmp(parts[i].type, "message/", 8) == 0;
+		options.text = terminal || is_prose(&parts[i]);
+		shown = strncmp(parts[i].type, "text/", 5) == 0 ||
+		        strncmp(parts[i].type, "message/", 8) == 0;
 	}
-	if (terminal && !text) {
-		return err_set(e, ERR_DENIED,
-		               "part %.50s is %.50s, nothing for a terminal: send it to a file, or use "
-		               "--save",
-		               r->section, parts[i].type);
+	if (terminal && !shown) {
+		return err_set(
+		    e, ERR_DENIED,
+		    "part %.50s is %.50s, nothing for a terminal: send it to a file, or use "
+		    "--save",
+		    r->section, parts[i].type);
 	}
-	options.text = terminal;
 	return decode_section(r, r->section, &options, plain_sink, e);
 }
 
@@ -254,7 +266,8 @@ int cmd_read(struct app *app, int argc, char **argv)
 	if (argc - optind != 1) {
 		return program_usage(APP_PROGRAM, "read wants the number of one message");
 	}
-	if (reading.headers + reading.raw + (reading.section != NULL) + (reading.folder != NULL) > 1) {
+	if (reading.headers + reading.raw + (reading.section != NULL) + (reading.folder != NULL) >
+	    1) {
 		return program_usage(APP_PROGRAM,
 		                     "read takes one of --headers, --part, --raw and --save");
 	}

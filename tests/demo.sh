@@ -233,10 +233,10 @@ Everything is still running. Try it by hand:
 
   export PATH=$IM2000_BIN:\$PATH
   printf 'To: bob@b.example\nFrom: alice@a.example\nSubject: Hi\n\nHello.\n' |
-      im2000 -c $dir/alice/agent.conf send
-  im2000 -c $dir/bob/agent.conf list
-  im2000 -c $dir/bob/agent.conf read 1
-  im2000 -c $dir/alice/agent.conf status
+      ${DEMO_AS-}im2000 -c $dir/alice/agent.conf send
+  ${DEMO_AS-}im2000 -c $dir/bob/agent.conf list
+  ${DEMO_AS-}im2000 -c $dir/bob/agent.conf read 1
+  ${DEMO_AS-}im2000 -c $dir/alice/agent.conf status
 
 To end it: kill$pids; rm -r $dir
 END

@@ -131,7 +131,8 @@ class Parts(Case):
         self.assertEqual(self.octets("--part", "2"), PICTURE)
         self.assertEqual(self.octets("--part", "3"), b"hallo")
         self.assertEqual(self.octets("--part", "1.2"),
-                         b"Gr\xfc\xdfe, a long line that is softly broken\r\na bell: \x07")
+                         "Grüße, a long line that is softly broken\na bell: \x07".encode(),
+                         "text to be read: in the charset of the locale, no terminal or one")
         self.assertEqual(self.octets("--part", "1.2.MIME"),
                          b"Content-Type: text/plain; charset=iso-8859-1\r\n"
                          b"Content-Transfer-Encoding: quoted-printable\r\n\r\n")

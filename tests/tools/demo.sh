@@ -27,4 +27,5 @@ chmod -R a+rX "$stage"
 cd "$stage/src"
 AS_USER_KEEP=${KEEP-} "$stage/src/tests/tools/as_user.sh" \
 	IM2000_BIN="$stage/build" IM2000_SRC="$stage/src" DEMO_ARCHIVE="$stage/source.tar.gz" \
+	DEMO_AS="setpriv --reuid=nobody --regid=nogroup --clear-groups " \
 	KEEP="${KEEP-}" MESSAGE="$message" tests/demo.sh
