@@ -55,7 +55,7 @@ static int dispose(struct app *app, int argc, char **argv, bool refuse, const ch
 				cmd_trouble(&d.exit, r, &e);
 			}
 		}
-		dispose_tell(app, on_waiting, &d);
+		dispose_tell(app, true, on_waiting, &d);
 	}
 	free(numbers);
 	return d.exit;

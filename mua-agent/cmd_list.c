@@ -1,5 +1,6 @@
 /* im2000 list: what has come. */
 #include "mua-agent/cmd.h"
+#include "mua-agent/dispose.h"
 #include "mua-agent/entry.h"
 #include "mua-agent/inbox.h"
 
@@ -51,6 +52,9 @@ int cmd_list(struct app *app, int argc, char **argv)
 	if ((r = print_all(app)) != 0) {
 		err_set(&e, r, "list what is in %s/agent.mdb: %s", app->config.data, err_phrase(r));
 		cmd_trouble(&exit, r, &e);
+	}
+	if (exit == PROGRAM_DONE) {
+		dispose_tell(app, false, NULL, NULL); /* the agents can be reached */
 	}
 	return exit;
 }

@@ -206,13 +206,9 @@ static int read_part(struct reading *r, struct err_text *e)
 
 static int read_raw(struct reading *r, struct err_text *e)
 {
-	struct span message;
-	int result = pull_whole(r->pull, &message, e);
+	int result = pull_whole(r->pull, e);
 
-	if (result == 0) {
-		fwrite(message.p, 1, message.n, stdout);
-	}
-	return result;
+	return result != 0 ? result : pull_section(r->pull, "", plain_sink, NULL, e);
 }
 
 static int read_message(struct app *app, uint32_t number, struct reading *r, struct err_text *e)

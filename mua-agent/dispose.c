@@ -237,7 +237,7 @@ static int tell_agent(struct telling *k, const struct entry *x, struct err_text 
 
 /* --- all of it ---------------------------------------------------------------------------- */
 
-static int tell_one(struct telling *k, struct entry *x, struct err_text *e)
+static int tell_one(struct telling *k, struct entry *x, bool stores, struct err_text *e)
 {
 	int result = 0, r;
 
@@ -248,7 +248,7 @@ static int tell_one(struct telling *k, struct entry *x, struct err_text *e)
 			result = r;
 		}
 	}
-	if ((x->item.flags & DB_STORE_TOLD) == 0) {
+	if (stores && (x->item.flags & DB_STORE_TOLD) == 0) {
 		if ((r = tell_store(k, x, e)) == 0) {
 			x->item.flags |= DB_STORE_TOLD;
 		} else {
@@ -261,7 +261,7 @@ static int tell_one(struct telling *k, struct entry *x, struct err_text *e)
 	return result;
 }
 
-int dispose_tell(struct app *app,
+int dispose_tell(struct app *app, bool stores,
                  void (*failed)(void *ctx, uint32_t number, int error, const struct err_text *why),
                  void *ctx)
 {
@@ -274,9 +274,13 @@ int dispose_tell(struct app *app,
 		struct err_text why = { "" };
 
 		number = x.item.number;
-		if ((x.item.flags & DB_DROPPED) != 0 && (r = tell_one(&k, &x, &why)) != 0) {
+		if ((x.item.flags & DB_DROPPED) != 0 &&
+		    (stores || (x.item.flags & DB_AGENT_TOLD) == 0) &&
+		    (r = tell_one(&k, &x, stores, &why)) != 0) {
 			result = r;
-			failed(ctx, number, r, &why);
+			if (failed != NULL) {
+				failed(ctx, number, r, &why);
+			}
 		}
 		entry_free(&x);
 	}

@@ -346,12 +346,9 @@ static int fetch_whole(struct pull *p, struct err_text *e)
 	return r;
 }
 
-int pull_whole(struct pull *p, struct span *out, struct err_text *e)
+int pull_whole(struct pull *p, struct err_text *e)
 {
-	int r = p->map != NULL ? 0 : fetch_whole(p, e);
-
-	*out = span_of(p->map, p->map_n);
-	return r;
+	return p->map != NULL ? 0 : fetch_whole(p, e);
 }
 
 /* --- structure and pieces ----------------------------------------------------------------- */
@@ -382,6 +379,41 @@ static int map_read(void *ctx, uint64_t at, uint8_t *buf, size_t n)
 	return 0;
 }
 
+/* Octets that will hardly be looked at again need not count as memory of ours. */
+static void let_go(const struct pull *p, uint64_t at, size_t n)
+{
+	uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+	uintptr_t first = ((uintptr_t)p->map + at) / page * page;
+	uintptr_t end = ((uintptr_t)p->map + at + n) / page * page;
+
+	if (first < end) {
+		(void)madvise((void *)first, end - first, MADV_DONTNEED);
+	}
+}
+
+/* Gives LENGTH octets at AT to SINK, a slice at a time. */
+static int each_slice(const struct pull *p, uint64_t at, uint64_t length, decode_sink sink,
+                      void *ctx)
+{
+	int r = 0;
+
+	while (r == 0 && length > 0) {
+		size_t n = length < SLICE ? (size_t)length : SLICE;
+
+		r = sink(ctx, span_of(p->map + at, n));
+		let_go(p, at, n);
+		at += n;
+		length -= n;
+	}
+	return r;
+}
+
+static int parse_sink(void *ctx, struct span octets)
+{
+	mime_feed(ctx, octets);
+	return 0;
+}
+
 static int parse_map(struct pull *p)
 {
 	struct mime_parser *parser;
@@ -398,7 +430,7 @@ static int parse_map(struct pull *p)
 		return ERR_NOMEM;
 	}
 	mime_begin(parser, p->mime, PARTS_MAX);
-	mime_feed(parser, span_of(p->map, p->map_n));
+	each_slice(p, 0, p->map_n, parse_sink, parser);
 	p->n_mime = mime_end(parser);
 	free(parser);
 	return 0;
@@ -490,14 +522,7 @@ static int section_of_map(struct pull *p, const char *section, decode_sink sink,
 		return err_set(e, ERR_NOT_FOUND, "message %u has no part \"%.100s\" (see im2000 "
 		               "structure %u)", p->entry.item.number, section, p->entry.item.number);
 	}
-	while (r == 0 && length > 0) {
-		size_t n = length < SLICE ? (size_t)length : SLICE;
-
-		r = sink(ctx, span_of(p->map + at, n));
-		at += n;
-		length -= n;
-	}
-	return r;
+	return r != 0 ? r : each_slice(p, at, length, sink, ctx);
 }
 
 int pull_section(struct pull *p, const char *section, decode_sink sink, void *ctx,

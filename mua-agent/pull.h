@@ -32,8 +32,8 @@ int pull_header(struct pull *p, struct span *out, struct err_text *e);
 int pull_section(struct pull *p, const char *section, decode_sink sink, void *ctx,
                  struct err_text *e);
 
-/* All of it, checked and cached; mapped as long as P. */
-int pull_whole(struct pull *p, struct span *out, struct err_text *e);
+/* Sees to it that all of it is cached, and checked: then sections come from there, "" being all. */
+int pull_whole(struct pull *p, struct err_text *e);
 
 /* Something was read: keeps that, and that the store knows. 0 or an error with E filled. */
 int pull_done(struct pull *p, struct err_text *e);

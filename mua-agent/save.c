@@ -105,12 +105,11 @@ static int save_one(struct pull *p, const struct bodystructure_part *part, int f
 int save_attachments(struct pull *p, const char *folder, struct err_text *e)
 {
 	const struct bodystructure_part *parts;
-	struct span message;
 	size_t n, i = 0, saved = 0;
 	int fd, r;
 
 	/* All of it first: what is saved has been checked against the digest. */
-	if ((r = pull_whole(p, &message, e)) != 0 || (r = pull_parts(p, &parts, &n, e)) != 0) {
+	if ((r = pull_whole(p, e)) != 0 || (r = pull_parts(p, &parts, &n, e)) != 0) {
 		return r;
 	}
 	if ((fd = open_folder(folder, e)) < 0) {

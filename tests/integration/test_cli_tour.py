@@ -175,18 +175,23 @@ class Tour(Case):
         self.assertEqual(self.bob.run("drop", "1").stdout, "")
         self.assertEqual(self.bob.json("list"), [])
 
-    def test_draft_and_later(self):
+    def test_draft(self):
         self.two()
-        draft = self.alice.run("send", "--draft", "--json", stdin=MESSAGE.format("x"),
-                               status=None)
-        if draft.returncode == 0:
-            url = json.loads(draft.stdout.splitlines()[0])["url"]
-            self.assertEqual(self.alice.json("status", url)[0]["notification"], "held")
-        else:
-            self.only(draft, "does not support")
-        url = self.send("later", "--at", "+1d")
+        url = self.send("draft", "--draft")
+        self.assertEqual(self.alice.json("status", url)[0]["notification"], "held")
+        self.assertIs(self.alice.json("status")[0]["draft"], True)
+        self.assertEqual(self.bob.json("list"), [])
+        done = self.alice.run("send", "--draft", stdin="From: alice@a.example\n\nto whom?\n")
+        self.assertEqual(len(done.stdout.splitlines()), 1)
+
+    def test_later(self):
+        clock = self.site.fake_clock()
+        self.two()
+        url = self.send("later", "--at", "+2h")
         self.assertEqual(self.alice.json("status", url)[0]["notification"], "unprocessed")
         self.assertEqual(self.bob.json("list"), [])
+        clock.move(2 * 3600 + 60)
+        harness.wait_for("it comes", lambda: self.bob.json("list"))
 
     def test_unverified(self):
         """Kept by an agent that does so, and marked."""
@@ -259,9 +264,6 @@ class Unreachable(Case):
         self.only(self.bob.run("drop", "1", status=75), "message 1 is dropped here")
         self.b.start()
         self.assertEqual(self.bob.json("list"), [])
-        self.arrived("second")
-        self.bob.json("list")
-        self.bob.run("drop", "2")
         with self.b.reader("bob") as agent:
             left = agent.call("retrieve", after=0).expect("ok").data["notifications"]
         self.assertEqual(left, [])
@@ -282,6 +284,81 @@ class Unreachable(Case):
         self.assertEqual(os.listdir(cache), ["1.eml"])
         self.bob.run("drop", "1", status=75)
         self.assertEqual(os.listdir(cache), [], "a drop empties the cache")
+
+
+class Accounts(Case):
+    """Bob has two mailboxes at two agents, and may send from two stores."""
+
+    def setUp(self):
+        super().setUp()
+        self.two()
+        self.c = self.site.notify("c.example")
+        self.c.mailbox("robert")
+        self.d = self.site.store("c.example")
+        self.d.account("robert")
+        self.a.set(route=self.site.routes())
+        self.a.restart()
+        self.bob.write_conf()
+        with open(self.bob.conf, encoding="utf-8") as file:
+            text = file.read()
+        self.conf = os.path.join(self.bob.folder, "two.conf")
+        harness.write(self.conf, text + "[account club]\nmailbox = robert@c.example\n"
+                      "notify-password-file = password\nstore-password-file = password\n")
+
+    def im2000(self, *arguments, **options):
+        return self.site.run("im2000", "-c", self.conf, *arguments, **options)
+
+    def both(self):
+        url = self.send("Hello", "--to", "bob@b.example", "--to", "robert@c.example")
+        self.settled(url)
+
+    def listed(self, *arguments, **options):
+        lines = self.im2000("list", "--json", *arguments, **options).stdout.splitlines()
+        return {item["account"]: item["number"] for item in map(json.loads, lines)}
+
+    def test_list(self):
+        self.both()
+        both = self.listed()
+        self.assertEqual(sorted(both), ["club", "home"])
+        self.assertEqual(sorted(both.values()), [1, 2])
+        self.assertEqual(self.listed("--account", "club"), {"club": both["club"]})
+        self.assertEqual(self.listed("--account", "bob@b.example"), {"home": both["home"]})
+        for number in both.values():
+            self.assertIn("Hello Bob.", self.im2000("read", str(number)).stdout)
+        self.im2000("drop", "1", "2")
+        self.assertEqual(self.listed(), {})
+        for agent, name in ((self.b, "bob"), (self.c, "robert")):
+            with agent.reader(name) as client:
+                left = client.call("retrieve", after=0).expect("ok").data["notifications"]
+            self.assertEqual(left, [])
+
+    def test_one_is_down(self):
+        self.both()
+        self.b.stop()
+        done = self.im2000("list", "--json", status=75)
+        self.only(done, "b.example")
+        self.assertEqual([json.loads(line)["account"] for line in done.stdout.splitlines()],
+                         ["club"])
+
+    def test_wait(self):
+        process = self.site.start("im2000", "-c", self.conf, "wait", "--json")
+        for agent in (self.b, self.c):
+            port = agent.address["rnaqp"][1]
+            harness.wait_for("im2000 has connected", lambda: established(port))
+        self.send("Hello", "--to", "robert@c.example")
+        out, _ = process.communicate(timeout=harness.PATIENCE)
+        self.assertEqual((process.returncode, json.loads(out)["account"]), (0, "club"))
+
+    def test_send(self):
+        """The account is the one in From."""
+        done = self.im2000("send", stdin="From: robert@c.example\nTo: bob@b.example\n\nx\n")
+        self.assertTrue(done.stdout.startswith("im2000://c.example/"))
+        done = self.im2000("send", status=1,
+                           stdin="From: bob@b.example\nTo: bob@b.example\n\nx\n")
+        self.only(done, "account home: no password")
+        done = self.im2000("--account", "club", "send", status=1,
+                           stdin="From: bob@b.example\nTo: bob@b.example\n\nx\n")
+        self.only(done, "may not send as")
 
 
 class Wait(Case):
