@@ -126,7 +126,7 @@ static void agent_close(struct agent *a)
 	check(rmdir(a->dir) == 0);
 }
 
-/* --- the peer: writes its part in pieces, then ends its side, and reads all that comes --------- */
+/* --- the peer: writes its part in pieces, ends its side, and reads all that comes ---------- */
 
 struct peer {
 	int fd;

@@ -2,6 +2,7 @@
 programs that list, wait and acknowledge (RNAQP), and what stays when it is stopped or killed."""
 
 import os
+import resource
 import ssl
 import threading
 
@@ -416,6 +417,33 @@ class Lasting(Agent):
             with open(f"{tasks}/{task}/stat", encoding="utf-8") as file:
                 states.append(file.read().rpartition(")")[2].split()[0])
         return set(states) == {"S"}
+
+    def test_full_disk(self):
+        """What does not fit is said so, what was answered stays, and room is used again."""
+        pid = self.agent.process.pid
+        hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)[1]
+        client, answered, status = self.store("a.example"), [], "ok"
+        file = os.path.join(self.agent.folder, "data", "notify.mdb")
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (os.path.getsize(file) + 500000, hard))
+        for _ in range(1000):
+            batch = [fresh() for _ in range(20)]
+            done = client.call("notify", notifications=[
+                self.note(i, header=bytes(1200)) for i in batch])
+            status = done.status
+            if status != "ok":
+                break
+            answered += batch
+        done.expect("notEnoughRoom", abort=True)
+        self.assertGreater(done.retry_after, 0)
+        self.assertGreater(len(answered), 20)
+        self.assertEqual(self.everything(), answered)
+        self.agent.admin("check")
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (hard, hard))
+        self.send(client, *batch)
+        self.assertEqual(self.everything(), answered + batch)
+        self.reconnect()
+        self.agent.restart()
+        self.assertEqual(self.everything(), answered + batch)
 
     def test_killed(self):
         """kill -9 at any time: each one that was answered is listed once, and no other."""
