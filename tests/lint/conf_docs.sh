@@ -38,9 +38,17 @@ check()
 			text = ""
 		}
 	}
-	FILENAME == manual && /^\.It Cm / { item = $3; described[item] = "" }
-	FILENAME == manual && /^\.El/ { item = "" }
-	FILENAME == manual && item != "" { described[item] = described[item] " " $0 }
+	# One item may be of several keys: .It Cm this , Cm that
+	FILENAME == manual && /^\.(It Cm |El)/ { delete items }
+	FILENAME == manual && /^\.It Cm / {
+		for (i = 3; i <= NF; i++)
+			if ($(i - 1) == "Cm")
+				items[$i] = 1
+	}
+	FILENAME == manual {
+		for (item in items)
+			described[item] = described[item] " " $0
+	}
 	END {
 		for (name in keys) {
 			count++
@@ -62,4 +70,5 @@ check()
 
 check store/config.c docs/man/store.conf.5
 check notify/config.c docs/man/notify.conf.5
+check mua-agent/config.c docs/man/agent.conf.5
 exit $bad
