@@ -115,6 +115,35 @@ int originator_message(const struct originator *o, struct kv_txn *t, const uint8
 	return 0;
 }
 
+int originator_number(const struct originator *o, const uint8_t id[16], uint64_t *number)
+{
+	struct kv_txn *t = db_read_begin(o->worker->service->db);
+	struct db_message m;
+	int err = t == NULL ? ERR_NOMEM : originator_message(o, t, id, &m);
+
+	if (err == 0)
+		*number = m.number;
+	db_read_end(t);
+	return err;
+}
+
+void originator_submit(struct originator *o, struct originator_job *k)
+{
+	k->o = o;
+	k->worker = o->worker;
+	o->job = k;
+	writer_submit(o->worker->writer, &k->job);
+}
+
+struct originator *originator_done(struct originator_job *k)
+{
+	struct originator *o = k->o;
+
+	if (o != NULL)
+		o->job = NULL;
+	return o;
+}
+
 /* One file for each group of commands; what is not here is answered `unsupported`. */
 static const struct {
 	void (*run)(struct originator *o, const struct msoap_command *c);
@@ -125,7 +154,8 @@ static const struct {
 	[MSOAP_SUBMIT_ENVELOPE] = { .run = submitting_envelope, .abort = true },
 	[MSOAP_SUBMIT_CHUNK] = { .run = submitting_chunk },
 	[MSOAP_TRACK] = { .run = tracking_track },
-	[MSOAP_CANCEL] = { .run = tracking_cancel },
+	[MSOAP_CANCEL] = { .run = changing_cancel },
+	[MSOAP_RELEASE] = { .run = changing_release },
 };
 
 static void command(void *state, struct span body, uint64_t total)
@@ -207,7 +237,8 @@ static void close_session(void *state)
 
 	login_cancel(o->login);
 	submitting_close(o);
-	tracking_close(o);
+	if (o->job != NULL)
+		o->job->o = NULL;
 	settings_drop(o->settings);
 	free(o);
 }

@@ -9,7 +9,6 @@
 #include "wire/msoap.h"
 
 struct originator;
-struct tracking_job;
 
 /*
  * The transaction, from an envelope that was answered ok to its last chunk's
@@ -41,6 +40,14 @@ struct submitting {
 	const char *text;        /* BROKEN; static storage */
 };
 
+/* A command's writer job, the beginning of a struct of the command's file. It may outlive its
+ * session. */
+struct originator_job {
+	struct writer_job job; /* first */
+	struct originator *o;  /* who waits for it; NULL: the session is over */
+	struct service_worker *worker;
+};
+
 struct originator {
 	struct server_session *session;
 	struct service_worker *worker;
@@ -50,7 +57,7 @@ struct originator {
 	struct login_check *login; /* authenticate is in hand */
 	uint32_t login_account;
 	struct submitting submitting;
-	struct tracking_job *job; /* a command's writer job is under way */
+	struct originator_job *job; /* of the command in hand */
 };
 
 /* Answers the command in hand: data by its kind, or none with an error. */
@@ -63,7 +70,8 @@ void originator_trouble(struct originator *o, int err, bool abort);
 void submitting_envelope(struct originator *o, const struct msoap_command *c);
 void submitting_chunk(struct originator *o, const struct msoap_command *c);
 void tracking_track(struct originator *o, const struct msoap_command *c);
-void tracking_cancel(struct originator *o, const struct msoap_command *c);
+void changing_cancel(struct originator *o, const struct msoap_command *c);
+void changing_release(struct originator *o, const struct msoap_command *c);
 
 /* More octets of the chunk in hand. */
 void submitting_data(struct originator *o, struct span octets, bool last);
@@ -71,7 +79,11 @@ void submitting_data(struct originator *o, struct span octets, bool last);
 bool submitting_busy(const struct originator *o);
 /* The session is over. */
 void submitting_close(struct originator *o);
-void tracking_close(struct originator *o);
+
+/* Hands K, with its apply and done, to the writer as the job of O's command in hand. */
+void originator_submit(struct originator *o, struct originator_job *k);
+/* K is done: the session that waits for it, NULL when that is over. */
+struct originator *originator_done(struct originator_job *k);
 
 /*
  * The message that the capability ID names for the session's account, in
@@ -79,5 +91,7 @@ void tracking_close(struct originator *o);
  */
 int originator_message(const struct originator *o, struct kv_txn *t, const uint8_t id[16],
                        struct db_message *out);
+/* The number of that message, in a transaction of its own; also other errors of db.h. */
+int originator_number(const struct originator *o, const uint8_t id[16], uint64_t *number);
 
 #endif

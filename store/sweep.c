@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "store/delivery.h"
+#include "store/steps.h"
 
 #define STEP 1000      /* deliveries of one transaction */
 #define BLOCK_STEP 256 /* blocks of octets of one transaction */
@@ -65,6 +66,20 @@ static int expire(struct db *db, struct kv_txn *t, struct db_message *m, uint64_
 	return db_message_put(db, t, m);
 }
 
+/* The originator's command was cut off by a crash. */
+static int carry_on(struct db *db, struct kv_txn *t, const struct db_message *m, uint64_t now_us,
+                    uint32_t index, uint32_t *next)
+{
+	const struct steps s = { .db = db, .message = m->number, .now_us = now_us, .first = index };
+	struct steps_result result;
+	int err = steps_carry_on(&s, t, m, &result);
+
+	if (err != 0)
+		return err;
+	*next = result.next;
+	return result.more ? ERR_AGAIN : 0;
+}
+
 int sweep_message(struct db *db, struct kv_txn *t, uint64_t number, uint64_t now_us,
                   uint64_t keep_us, uint32_t index, uint32_t *next)
 {
@@ -80,6 +95,8 @@ int sweep_message(struct db *db, struct kv_txn *t, uint64_t number, uint64_t now
 		return 0; /* it was given more time */
 	if (m.state == DB_RECEIVING || m.state == DB_EXPIRED)
 		return db_message_remove(db, t, number, STEP);
+	if (m.expires_us > now_us)
+		return carry_on(db, t, &m, now_us, index, next);
 	return expire(db, t, &m, now_us, keep_us, index, next);
 }
 

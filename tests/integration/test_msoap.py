@@ -48,10 +48,23 @@ def submit(client, octets, *recipients, **fields):
     return done.data
 
 
-def deliveries(client, message_id, **more):
-    """{recipient: Delivery} of a message."""
-    done = client.call("track", id=message_id, **more).expect("ok")
-    return {wire.mailbox_text(d["recipient"]): d for d in done.data["deliveries"]}
+def deliveries(client, message_id, limit=None):
+    """{recipient: Delivery} of a message, asked for by LIMIT at once."""
+    found, fields = {}, {"id": message_id}
+    if limit:
+        fields["limit"] = limit
+    while True:
+        done = client.call("track", fields).expect("ok").data
+        for delivery in done["deliveries"]:
+            found.setdefault(wire.mailbox_text(delivery["recipient"]), delivery)
+        if "next" not in done:
+            return found
+        fields["after"] = done["next"]
+
+
+def statuses(client, message_id):
+    """{recipient: notification status}"""
+    return {name: d["notification"] for name, d in deliveries(client, message_id).items()}
 
 
 class Msoap(harness.TestCase):
@@ -61,6 +74,10 @@ class Msoap(harness.TestCase):
         self.agent.mailbox("bob")
         self.store = self.site.store("a.example", **settings)
         self.store.account("alice")
+
+    def wait_status(self, client, message_id, status, name="bob@b.example"):
+        harness.wait_for(f"{name} is {status}",
+                         lambda: statuses(client, message_id)[name] == status)
 
     def octets(self, message_id):
         with self.store.client("msrap") as client:
@@ -280,6 +297,98 @@ class Resumption(Msoap):
             client.recv().expect("notPermitted", abort=True)
             client.call("submitChunk", isLast=True, offset=0,
                         data=octets).expect("unexpectedCommand", abort=False)
+
+
+class Drafts(Msoap):
+    """What is held, or for later, is told to nobody."""
+
+    def setUp(self):
+        super().setUp()
+        self.clock = self.site.fake_clock()
+
+    def test_draft(self):
+        self.two()
+        with self.store.originator("alice") as client:
+            draft = submit(client, message("draft"), "bob@b.example", hold=True)["id"]
+            found = deliveries(client, draft)["bob@b.example"]
+            self.assertEqual(found["notification"], "held")
+            self.assertNotIn("nextAttempt", found)
+            self.assertEqual(self.octets(draft), message("draft"))
+            # Something else gets through meanwhile.
+            submit(client, message("letter"), "bob@b.example")
+            self.assertEqual(subject(self.wait_listed(1)[0]["header"]), "letter")
+        self.store.restart()
+        with self.store.originator("alice") as client:
+            self.assertEqual(statuses(client, draft), {"bob@b.example": "held"})
+            client.call("release", id=draft).expect("ok")
+            self.wait_status(client, draft, "notifying")
+            client.call("release", id=draft).expect("ok")
+            client.call("release", id=bytes(16)).expect("noSuchMessage")
+        sent = [n for n in self.wait_listed(2) if subject(n["header"]) == "draft"]
+        self.assertEqual(len(sent), 1)
+        self.assertEqual(self.octets(sent[0]["id"]), message("draft"))
+
+    def test_draft_to_nobody(self):
+        self.two()
+        with self.store.originator("alice") as client:
+            draft = submit(client, message("draft"), hold=True)["id"]
+            self.assertEqual(deliveries(client, draft), {})
+            client.call("release", id=draft).expect("notPermitted", abort=False)
+            self.assertEqual(self.octets(draft), message("draft"))
+
+    def test_another_account(self):
+        self.two()
+        self.store.account("carol")
+        with self.store.originator("alice") as client:
+            draft = submit(client, message("draft"), "bob@b.example", hold=True)["id"]
+            with self.store.originator("carol") as other:
+                other.call("release", id=draft).expect("noSuchMessage")
+            self.assertEqual(statuses(client, draft), {"bob@b.example": "held"})
+            client.call("cancel", id=draft).expect("ok")
+            client.call("release", id=draft).expect("withdrawn")
+
+    def test_send_later(self):
+        self.two()
+        later = int((self.clock.now() + 3600) * 1000000)
+        with self.store.originator("alice") as client:
+            done = submit(client, message("later"), "bob@b.example", releaseAt=later)
+            found = deliveries(client, done["id"])["bob@b.example"]
+            self.assertEqual(found["notification"], "unprocessed")
+            self.assertEqual(found["nextAttempt"], later)
+            self.assertEqual(found["attempts"], 0)
+            # Its lifetime begins then.
+            self.assertEqual(done["expires"], later + 90 * 86400 * 1000000)
+            self.clock.move(3500)
+            submit(client, message("letter"), "bob@b.example")
+            self.assertEqual(subject(self.wait_listed(1)[0]["header"]), "letter")
+            self.assertEqual(deliveries(client, done["id"])["bob@b.example"]["attempts"], 0)
+            self.clock.move(101)
+            self.wait_status(client, done["id"], "notifying")
+        self.assertEqual(len(self.listed()), 2)
+
+    def test_killed_while_releasing(self):
+        """A release of many is carried through, said again or not."""
+        self.two()
+        names = [f"r{i}@b.example" for i in range(5000)]
+        chance = random.Random(2000)
+        for number in range(4):
+            with self.store.originator("alice") as client:
+                draft = submit(client, message("many"), *names, hold=True)["id"]
+                client.send("release", id=draft)
+                time.sleep(chance.random() * 0.05)
+                self.store.kill()
+            self.store.start()
+            with self.store.originator("alice") as client:
+                if number % 2:
+                    client.call("release", id=draft).expect("ok")
+                    self.assertNotIn("held", statuses(client, draft).values())
+                else:
+                    self.clock.move(120)    # over the minute after which the sweep looks
+                    # All of them, or, when it never came so far, none.
+                    harness.wait_for("all are held or none is", lambda: len(
+                        {s == "held" for s in statuses(client, draft).values()}) == 1)
+                self.assertEqual(len(deliveries(client, draft)), 5000)
+                client.call("cancel", id=draft).expect("ok")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,139 @@
+/* MSOAP cancel and release: what the originator does to a stored message. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "store/originator_state.h"
+#include "store/steps.h"
+
+/* One command, over all its steps. It is carried through with or without its session. */
+struct changing {
+	struct originator_job base; /* first */
+	enum msoap_kind kind;
+	uint64_t message, now_us;
+	bool whole;              /* cancel: all recipients */
+	struct addressees names; /* cancel: when not WHOLE */
+	uint32_t first;          /* delivery that the step begins with */
+	struct steps_result step;
+	uint32_t found; /* deliveries of all steps that were meant */
+};
+
+static int change_apply(struct writer_job *job, struct kv_txn *txn)
+{
+	struct changing *k = (struct changing *)job;
+	const struct steps s = {
+		.db = k->base.worker->service->db,
+		.message = k->message,
+		.now_us = k->now_us,
+		.first = k->first,
+	};
+
+	if (k->kind == MSOAP_CANCEL)
+		return steps_cancel(&s, txn, k->whole ? NULL : &k->names, &k->step);
+	return steps_release(&s, txn, &k->step);
+}
+
+static void change_free(struct changing *k)
+{
+	addressees_free(&k->names);
+	free(k);
+}
+
+static void change_answer(struct originator *o, const struct changing *k, int result)
+{
+	struct msoap_response r = { .kind = k->kind };
+
+	if (result == ERR_CLOSED)
+		originator_error(o, WIRE_STATUS_WITHDRAWN, false,
+		                 k->kind == MSOAP_CANCEL
+		                     ? "its lifetime is over"
+		                     : "it was cancelled, or its lifetime is over");
+	else if (result == ERR_DENIED)
+		originator_error(o, WIRE_STATUS_NOT_PERMITTED, false,
+		                 "the draft names no recipient: readdress it first");
+	else if (result == ERR_NOT_FOUND)
+		originator_error(o, WIRE_STATUS_NO_SUCH_MESSAGE, false, NULL);
+	else if (result != 0)
+		originator_trouble(o, result, false);
+	else if (k->kind == MSOAP_CANCEL && !k->whole && k->found == 0)
+		originator_error(o, WIRE_STATUS_NO_SUCH_MAILBOX, false,
+		                 "the message has no such recipient");
+	else
+		originator_reply(o, &r);
+}
+
+static void change_done(struct writer_job *job, int result)
+{
+	struct changing *k = (struct changing *)job;
+	struct service *x = k->base.worker->service;
+	struct originator *o;
+
+	if (result == 0) {
+		k->found += k->step.found;
+		k->first = k->step.next;
+		if (k->kind == MSOAP_CANCEL)
+			atomic_store(&x->blobs_to_sweep, true);
+		service_kick(x);
+		if (k->step.more) {
+			writer_submit(k->base.worker->writer, &k->base.job);
+			return;
+		}
+	}
+	o = originator_done(&k->base);
+	if (o != NULL)
+		change_answer(o, k, result);
+	change_free(k);
+}
+
+/* What changes the message of ID, to be completed and begun. NULL: that is answered already. */
+static struct changing *change_create(struct originator *o, enum msoap_kind kind,
+                                      const uint8_t id[16])
+{
+	struct changing *k;
+	uint64_t number;
+	int err = originator_number(o, id, &number);
+
+	if (err == ERR_NOT_FOUND) {
+		originator_error(o, WIRE_STATUS_NO_SUCH_MESSAGE, false, NULL);
+		return NULL;
+	}
+	k = err == 0 ? calloc(1, sizeof(*k)) : NULL;
+	if (k == NULL) {
+		originator_trouble(o, err != 0 ? err : ERR_NOMEM, false);
+		return NULL;
+	}
+	k->base.job.apply = change_apply;
+	k->base.job.done = change_done;
+	k->kind = kind;
+	k->message = number;
+	k->now_us = clock_now_us();
+	return k;
+}
+
+void changing_cancel(struct originator *o, const struct msoap_command *c)
+{
+	const struct wire_list none = { .count = 0 };
+	const struct msoap_cancel *e = &c->u.cancel;
+	struct changing *k = change_create(o, MSOAP_CANCEL, e->id);
+	int err = 0;
+
+	if (k == NULL)
+		return;
+	k->whole = !e->has_recipients;
+	if (!k->whole)
+		err = addressees_read(e->recipients, none, UINT32_MAX, &k->names);
+	if (err != 0) {
+		change_free(k);
+		originator_trouble(o, err, false);
+		return;
+	}
+	originator_submit(o, &k->base);
+}
+
+void changing_release(struct originator *o, const struct msoap_command *c)
+{
+	struct changing *k = change_create(o, MSOAP_RELEASE, c->u.release.id);
+
+	if (k != NULL)
+		originator_submit(o, &k->base);
+}
