@@ -154,6 +154,7 @@ static const struct {
 	[MSOAP_SUBMIT_ENVELOPE] = { .run = submitting_envelope, .abort = true },
 	[MSOAP_SUBMIT_CHUNK] = { .run = submitting_chunk },
 	[MSOAP_TRACK] = { .run = tracking_track },
+	[MSOAP_ARCHIVE] = { .run = tracking_archive },
 	[MSOAP_CANCEL] = { .run = changing_cancel },
 	[MSOAP_RELEASE] = { .run = changing_release },
 };

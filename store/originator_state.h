@@ -70,6 +70,7 @@ void originator_trouble(struct originator *o, int err, bool abort);
 void submitting_envelope(struct originator *o, const struct msoap_command *c);
 void submitting_chunk(struct originator *o, const struct msoap_command *c);
 void tracking_track(struct originator *o, const struct msoap_command *c);
+void tracking_archive(struct originator *o, const struct msoap_command *c);
 void changing_cancel(struct originator *o, const struct msoap_command *c);
 void changing_release(struct originator *o, const struct msoap_command *c);
 

@@ -4,6 +4,7 @@ given the first time."""
 # builds: plain asan
 # time-limit: 600
 
+import hashlib
 import random
 import threading
 import time
@@ -65,6 +66,17 @@ def deliveries(client, message_id, limit=None):
 def statuses(client, message_id):
     """{recipient: notification status}"""
     return {name: d["notification"] for name, d in deliveries(client, message_id).items()}
+
+
+def archive(client, **fields):
+    """What the account keeps, over all pages: [ArchivedMessage]."""
+    found, fields = [], {"after": 0, **fields}
+    while True:
+        done = client.call("archive", fields).expect("ok").data
+        found += done["messages"]
+        if "next" not in done:
+            return found
+        fields["after"] = done["next"]
 
 
 class Msoap(harness.TestCase):
@@ -389,6 +401,59 @@ class Drafts(Msoap):
                         {s == "held" for s in statuses(client, draft).values()}) == 1)
                 self.assertEqual(len(deliveries(client, draft)), 5000)
                 client.call("cancel", id=draft).expect("ok")
+
+
+class Archive(Msoap):
+    """The sender's archive is the outgoing queue."""
+
+    def test_pages(self):
+        self.two()
+        self.store.account("carol")
+        with self.store.originator("alice") as client:
+            self.assertEqual(archive(client), [])
+            sent = [submit(client, message(f"letter{i}"), "bob@b.example", hold=i % 5 == 0)["id"]
+                    for i in range(12)]
+            client.call("cancel", id=sent.pop(7)).expect("ok")
+            for limit in {}, {"limit": 1}, {"limit": 4}, {"limit": 100}:
+                self.assertEqual([m["id"] for m in archive(client, **limit)], sent)
+        self.store.restart()
+        with self.store.originator("carol") as client:
+            self.assertEqual(archive(client), [])
+        with self.store.originator("alice") as client:
+            found = archive(client, limit=5)
+        self.assertEqual([m["id"] for m in found], sent)
+        self.assertEqual([m["held"] for m in found],
+                         [i % 5 == 0 for i in range(12) if i != 7])
+        self.assertEqual([subject(m["header"]) for m in found],
+                         [f"letter{i}" for i in range(12) if i != 7])
+        for m in found:
+            octets = self.octets(m["id"])
+            self.assertEqual(m["size"], len(octets))
+            self.assertEqual(hashlib.sha256(b"\0" + octets).digest(), m["digest"])
+            self.assertIn('"TEXT" "PLAIN"', m["structure"].upper())
+            self.assertLess(m["submitted"], m["expires"])
+
+    def test_over(self):
+        """What has outlived its time is kept no more."""
+        clock = self.site.fake_clock()
+        self.two()
+        with self.store.originator("alice") as client:
+            submit(client, message("short"), "bob@b.example", lifetime=3600)
+            long = submit(client, message("long"), "bob@b.example", lifetime=86400)["id"]
+            clock.move(4000)
+            harness.wait_for("one is left",
+                             lambda: [m["id"] for m in archive(client)] == [long])
+
+    def test_many_recipients(self):
+        """track, page by page."""
+        self.two()
+        names = [f"r{i}@b.example" for i in range(3000)]
+        with self.store.originator("alice") as client:
+            sent = submit(client, message("many"), *names, hold=True)["id"]
+            for limit in None, 1000, 77, 1 << 40:
+                self.assertEqual(set(deliveries(client, sent, limit)), set(names))
+            done = client.call("track", id=sent, after=3000).expect("ok").data
+            self.assertEqual(done, {"deliveries": []})
 
 
 if __name__ == "__main__":
