@@ -25,9 +25,9 @@ static void print_usage(const char *name)
 {
 	for (const struct command *c = cmd_table; c->name != NULL; c++) {
 		if (strcmp(c->name, name) == 0) {
-			printf("usage: im2000 [-c FILE] [--account NAME] %s %s [--json]\n  %s; see "
+			printf("usage: im2000 [-c FILE] [--account NAME] %s%s%s [--json]\n  %s; see "
 			       "im2000(1)\n",
-			       c->name, c->arguments, c->help);
+			       c->name, c->arguments[0] != '\0' ? " " : "", c->arguments, c->help);
 		}
 	}
 }

@@ -70,6 +70,10 @@ static void lose(struct post *p, int error, const struct err_text *why)
 		w->exit = cmd_fail(error, why);
 		return;
 	}
+	if (p->pause_us == PAUSE_MIN_US) { /* not at the first time: a daemon that is restarted */
+		fprintf(stderr, "%s: %s; waiting for it\n", APP_PROGRAM,
+		        why->text[0] != '\0' ? why->text : err_phrase(error));
+	}
 	p->pause_us = p->pause_us == 0 ? PAUSE_MIN_US : p->pause_us * 2;
 	if (p->pause_us > PAUSE_MAX_US) {
 		p->pause_us = PAUSE_MAX_US;

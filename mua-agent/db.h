@@ -37,6 +37,8 @@ enum db_flag {
 	DB_AGENT_TOLD = 64, /* with DB_DROPPED: that much is done */
 };
 
+#define DB_REASON_MAX 400 /* octets of a refusal's reason */
+
 struct db_item {
 	uint32_t number;      /* what the person calls it; rises, never used again */
 	unsigned flags;       /* of enum db_flag */

@@ -9,7 +9,6 @@
 #include "mua-agent/pull.h"
 #include "mua-agent/talk.h"
 
-#define REASON_MAX 400                    /* octets; what a store keeps */
 #define UNEXPIRING_US (400 * CLOCK_DAY_US) /* when a notification says no end */
 
 /* Connections that serve one item after the other. */
@@ -42,7 +41,7 @@ int dispose_mark(struct app *app, uint32_t number, bool refuse, struct span reas
 		return r;
 	}
 	x.item.flags |= DB_DROPPED | (refuse ? DB_REFUSED : 0u);
-	while (reason.n > REASON_MAX || (reason.n > 0 && cut_inside(reason))) {
+	while (reason.n > DB_REASON_MAX || (reason.n > 0 && cut_inside(reason))) {
 		reason.n--;
 	}
 	x.item.reason = reason;

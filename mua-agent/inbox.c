@@ -29,9 +29,9 @@ struct inbox {
 
 /* --- storing ------------------------------------------------------------------------------ */
 
-/* ITEM as it shall stand, of what stands there and what the agent says now. */
+/* ITEM as it shall stand, of what stands there and what the agent says now; REASON is room. */
 static int merge(struct inbox *x, struct kv_txn *t, const struct rnaqp_received *r,
-                 struct db_item *item, bool *is_new)
+                 struct db_item *item, char reason[DB_REASON_MAX + 1], bool *is_new)
 {
 	struct db *db = x->app->db;
 	char store[NAME_DOMAIN_MAX + 1] = "";
@@ -54,15 +54,19 @@ static int merge(struct inbox *x, struct kv_txn *t, const struct rnaqp_received 
 		item->flags = DB_DROPPED | DB_STORE_TOLD;
 		return 0;
 	}
-	item->flags = known.flags & ~(unsigned)DB_AGENT_TOLD;
-	item->received_us = known.received_us;
+	if (err == 0) {
+		item->flags = known.flags & ~(unsigned)DB_AGENT_TOLD;
+		item->received_us = known.received_us;
+		(void)span_copy(known.reason, reason, DB_REASON_MAX + 1);
+		item->reason = span_str(reason);
+	}
 	return err;
 }
 
 /* Stores one notification. */
 static int store_one(struct inbox *x, struct kv_txn *t, const struct rnaqp_received *r)
 {
-	char verified[NAME_DOMAIN_MAX + 1] = "";
+	char verified[NAME_DOMAIN_MAX + 1] = "", reason[DB_REASON_MAX + 1] = "";
 	struct db_item item = {
 		.received_us = r->received,
 		.cursor = r->cursor,
@@ -84,7 +88,7 @@ static int store_one(struct inbox *x, struct kv_txn *t, const struct rnaqp_recei
 		free(der); /* no agent of ours lets such in: nothing that could be listed */
 		return 0;
 	}
-	if (err == 0 && (err = merge(x, t, r, &item, &is_new)) == 0) {
+	if (err == 0 && (err = merge(x, t, r, &item, reason, &is_new)) == 0) {
 		if (r->has_withdrawn && r->withdrawn) {
 			item.flags |= DB_WITHDRAWN;
 		}

@@ -137,10 +137,14 @@ static int copy_header(struct buf *out, struct span raw)
 
 	header_begin(&it, raw);
 	while (r == 0 && header_next(&it, &field)) {
-		bool mbox = first && field.whole.n > 5 && memcmp(field.whole.p, "From ", 5) == 0;
+		bool mbox = first && field.name.n == 0 && field.whole.n > 5 &&
+		            memcmp(field.whole.p, "From ", 5) == 0;
+
+		/* A CR alone at the end of all: half of the empty line, which is added anyway. */
+		bool half = field.whole.n == 1 && field.whole.p[0] == '\r';
 
 		first = false;
-		if (mbox || span_eq_nocase(field.name, span_str("Bcc"))) {
+		if (mbox || half || span_eq_nocase(field.name, span_str("Bcc"))) {
 			continue;
 		}
 		cr = false;

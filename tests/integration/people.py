@@ -1,9 +1,17 @@
 """Alice, Bob and their daemons, for the tests of im2000's commands."""
 
+import base64
+
 import harness
 
 MESSAGE = ("From: Alice <alice@a.example>\r\nTo: bob@b.example\r\nSubject: {}\r\n\r\n"
            "Hello Bob.\r\n")
+
+
+def capability(url):
+    """The id in a message URL."""
+    text = url.rpartition("/")[2].upper()
+    return base64.b32hexdecode(text + "=" * (-len(text) % 8))
 
 
 class Case(harness.TestCase):

@@ -1,7 +1,6 @@
 """im2000 send: the form in which a message is submitted, who gets it, and that a submission that
 is cut off anywhere is finished exactly once."""
 
-import base64
 import os
 import re
 import select
@@ -9,16 +8,10 @@ import subprocess
 
 import harness
 import wire
-from people import Case
+from people import Case, capability
 
 HEAD = "From: alice@a.example\r\nTo: bob@b.example\r\n"
 WHOLE = HEAD + "Date: Sun, 22 Nov 2026 17:26:16 +0000\r\nMessage-ID: <1@a.example>\r\n"
-
-
-def capability(url):
-    """The id in a message URL."""
-    text = url.rpartition("/")[2].upper()
-    return base64.b32hexdecode(text + "=" * (-len(text) % 8))
 
 
 class Form(Case):

@@ -175,6 +175,30 @@ class Tour(Case):
         self.assertEqual(self.bob.run("drop", "1").stdout, "")
         self.assertEqual(self.bob.json("list"), [])
 
+    def test_refused_then_changed(self):
+        """What the agent says while the store is not told yet does not lose the reason."""
+        self.two()
+        url = self.arrived()
+        self.arrived("second")
+        self.bob.json("list")
+        with self.b.reader("bob") as agent:
+            first = agent.call("retrieve", after=0).expect("ok").data["notifications"][0]
+        self.a.stop()
+        self.bob.run("refuse", "1", "--reason", "Nein, danke.", status=75)
+        with self.b.client("rnasp", cert=self.a.settings["certificate"],
+                           key=self.a.settings["key"]) as client:
+            again = first["notification"]
+            self.assertEqual(client.call("notify", notifications=[again]).expect("ok").data,
+                             {"results": ["accepted"]})
+            gone = {"recipient": again["recipient"], "id": again["id"]}
+            client.call("withdraw", notifications=[gone]).expect("ok")
+        self.assertEqual([i["number"] for i in self.bob.json("list")], [2])
+        self.a.start()
+        self.bob.run("drop", "2")
+        status, = self.alice.json("status", url)
+        self.assertEqual((status["notification"], status["text"]), ("refused", "Nein, danke."))
+        self.assertEqual(self.bob.json("list"), [])
+
     def test_draft(self):
         self.two()
         url = self.send("draft", "--draft")

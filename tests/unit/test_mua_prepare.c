@@ -99,6 +99,8 @@ static void test_form(void **state)
 		{ "From alice Sun Nov 22 17:26:16 2026\r\n" FROM "\r\nx", FROM "\r\nx" },
 		{ FROM "From alice Sun Nov 22 17:26:16 2026\r\n\r\nx",
 		  FROM "From alice Sun Nov 22 17:26:16 2026\r\n\r\nx" },
+		{ "From : alice@a.example\r\n\r\nx", "From : alice@a.example\r\n\r\nx" },
+		{ FROM "\r", FROM "\r\n" },
 		{ FROM "no field\r\n\r\nx", FROM "no field\r\n\r\nx" },
 	};
 
