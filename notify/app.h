@@ -5,9 +5,9 @@
 #include "notify/config.h"
 #include "notify/db.h"
 #include "notify/policy.h"
-#include "notify/waiters.h"
 #include "session/server.h"
 #include "session/login.h"
+#include "session/waiters.h"
 
 struct app {
 	const struct config *config;

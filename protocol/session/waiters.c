@@ -1,5 +1,5 @@
 /*
- * A hash of mailbox numbers to waiters under one lock. waiters_wake moves them
+ * A hash of keys to waiters under one lock. waiters_wake moves them
  * to their loop's fired list and posts that loop once; the loop then takes the
  * list and calls each outside the lock. A waiter is on exactly one list: of its
  * bucket (WAITING) or of its loop (FIRED), or on none (OFF).
@@ -7,7 +7,7 @@
  * A loop's part stays until the end of all: its task may still be posted when its
  * last waiter goes, and a loop that ends does not run it any more.
  */
-#include "notify/waiters.h"
+#include "session/waiters.h"
 
 #include <pthread.h>
 #include <stdbool.h>
@@ -120,13 +120,13 @@ int waiters_loop_create(struct waiters *w, struct loop *l, struct waiters_loop *
 	return 0;
 }
 
-void waiters_add(struct waiters_loop *wl, struct waiter *x, uint32_t mailbox)
+void waiters_add(struct waiters_loop *wl, struct waiter *x, uint32_t key)
 {
 	pthread_mutex_lock(&wl->all->lock);
 	x->loop = wl;
-	x->mailbox = mailbox;
+	x->key = key;
 	x->state = WAITER_WAITING;
-	link_into(&wl->all->bucket[mailbox % BUCKETS], x);
+	link_into(&wl->all->bucket[key % BUCKETS], x);
 	pthread_mutex_unlock(&wl->all->lock);
 }
 
@@ -155,15 +155,15 @@ static void fire_later(struct waiter *x)
 	}
 }
 
-void waiters_wake(struct waiters *w, const uint32_t *mailboxes, size_t n)
+void waiters_wake(struct waiters *w, const uint32_t *keys, size_t n)
 {
 	pthread_mutex_lock(&w->lock);
 	for (size_t i = 0; i < n; i++) {
-		struct waiter *x = w->bucket[mailboxes[i] % BUCKETS], *next;
+		struct waiter *x = w->bucket[keys[i] % BUCKETS], *next;
 
 		for (; x != NULL; x = next) {
 			next = x->next;
-			if (x->mailbox == mailboxes[i]) {
+			if (x->key == keys[i]) {
 				fire_later(x);
 			}
 		}

@@ -1,12 +1,13 @@
 /*
- * Who waits for a mailbox: sessions on any worker that hold a `retrieve` until
+ * Who waits for something that is told apart by a number, such as a mailbox or
+ * an account: sessions on any worker that hold a command's answer until
  * something comes. Thread-safe.
  *
  * To miss nothing, a session registers first and looks into the database
  * after: what is committed later finds it registered.
  */
-#ifndef IM2000_NOTIFY_WAITERS_H
-#define IM2000_NOTIFY_WAITERS_H
+#ifndef IM2000_SESSION_WAITERS_H
+#define IM2000_SESSION_WAITERS_H
 
 #include "base/err.h"
 #include "net/loop.h"
@@ -22,22 +23,22 @@ void waiters_free(struct waiters *w);     /* NULL is fine; all loops must be gon
 int waiters_loop_create(struct waiters *w, struct loop *l, struct waiters_loop **out);
 
 struct waiter {
-	/* Something came for the mailbox. On the loop's thread; the waiter is no longer registered.
+	/* Something came for the key. On the loop's thread; the waiter is no longer registered.
 	 */
 	void (*fire)(struct waiter *x);
 	/* The module's own. */
 	struct waiters_loop *loop;
 	struct waiter *next, **back;
-	uint32_t mailbox;
+	uint32_t key;
 	enum { WAITER_OFF, WAITER_WAITING, WAITER_FIRED } state;
 };
 
 /* Registers X (caller's memory, zeroed but for `fire`) for MAILBOX. On the loop's thread. */
-void waiters_add(struct waiters_loop *wl, struct waiter *x, uint32_t mailbox);
+void waiters_add(struct waiters_loop *wl, struct waiter *x, uint32_t key);
 /* No `fire` after this. On the loop's thread. Fine for a waiter that is not registered. */
 void waiters_remove(struct waiter *x);
 
-/* Something was committed for each of N mailboxes. Any thread. */
-void waiters_wake(struct waiters *w, const uint32_t *mailboxes, size_t n);
+/* Something was committed for each of N keys. Any thread. */
+void waiters_wake(struct waiters *w, const uint32_t *keys, size_t n);
 
 #endif

@@ -1,5 +1,5 @@
 /* builds: plain asan tsan */
-/* Who waits for a mailbox: called once, on its own loop, and for nothing that it left. */
+/* Who waits for something: called once, on its own loop, and for nothing that it left. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -11,9 +11,9 @@
 #include <stdbool.h>
 #include <stdlib.h>
 
-#include "notify/waiters.h"
+#include "session/waiters.h"
 
-#define SAME_BUCKET 4096 /* mailboxes so far apart share a list of waiters.c */
+#define SAME_BUCKET 4096 /* keys so far apart share a list of waiters.c */
 
 struct fixture {
 	struct loop *loop;
@@ -37,17 +37,17 @@ static void fire(struct waiter *x)
 	o->fired++;
 	assert_int_equal(x->state, WAITER_OFF);
 	if (o->again) {
-		waiters_add(o->f->part, x, x->mailbox);
+		waiters_add(o->f->part, x, x->key);
 	}
 	if (o->removes != NULL) {
 		waiters_remove(&o->removes->waiter);
 	}
 }
 
-static void one_init(struct one *o, struct fixture *f, uint32_t mailbox)
+static void one_init(struct one *o, struct fixture *f, uint32_t key)
 {
 	*o = (struct one) { .waiter = { .fire = fire }, .f = f };
-	waiters_add(f->part, &o->waiter, mailbox);
+	waiters_add(f->part, &o->waiter, key);
 }
 
 static void on_stop(struct loop_task *task)
@@ -86,12 +86,12 @@ static int teardown(void **state)
 	return 0;
 }
 
-static void wake(struct fixture *f, uint32_t mailbox)
+static void wake(struct fixture *f, uint32_t key)
 {
-	waiters_wake(f->all, &mailbox, 1);
+	waiters_wake(f->all, &key, 1);
 }
 
-static void test_whose_mailbox_it_is(void **state)
+static void test_whose_key_it_is(void **state)
 {
 	struct fixture *f = *state;
 	struct one a, b, other, neighbour;
@@ -172,12 +172,12 @@ static void test_end_before_the_call(void **state)
 /* --- threads ------------------------------------------------------------------------------- */
 
 #define LOOPS 2
-#define MAILBOXES 8
+#define KEYS 8
 #define WAITERS 200
 #define WAKES 2000
 #define WAKERS 3
 
-static atomic_uint generation[MAILBOXES];
+static atomic_uint generation[KEYS];
 
 struct watcher {
 	struct waiter waiter; /* first */
@@ -195,8 +195,8 @@ static void look(struct waiter *x)
 {
 	struct watcher *w = (struct watcher *)x;
 
-	waiters_add(x->loop, x, x->mailbox);
-	w->seen = atomic_load(&generation[x->mailbox]);
+	waiters_add(x->loop, x, x->key);
+	w->seen = atomic_load(&generation[x->key]);
 }
 
 static void *serve(void *ctx)
@@ -205,7 +205,7 @@ static void *serve(void *ctx)
 
 	for (size_t i = 0; i < WAITERS; i++) {
 		s->watcher[i].waiter.fire = look;
-		waiters_add(s->f.part, &s->watcher[i].waiter, (uint32_t)(i % MAILBOXES));
+		waiters_add(s->f.part, &s->watcher[i].waiter, (uint32_t)(i % KEYS));
 	}
 	loop_run(s->f.loop);
 	for (size_t i = 0; i < WAITERS; i++) {
@@ -219,10 +219,10 @@ static void *wake_all(void *ctx)
 	struct waiters *all = ctx;
 
 	for (unsigned i = 0; i < WAKES; i++) {
-		const uint32_t mailbox = i % MAILBOXES;
+		const uint32_t key = i % KEYS;
 
-		atomic_fetch_add(&generation[mailbox], 1);
-		waiters_wake(all, &mailbox, 1);
+		atomic_fetch_add(&generation[key], 1);
+		waiters_wake(all, &key, 1);
 	}
 	return NULL;
 }
@@ -249,15 +249,15 @@ static void test_threads(void **state)
 		pthread_join(waker[i], NULL);
 	}
 	/* Those that registered after the last wake looked after it too, if they do it now. */
-	for (uint32_t mailbox = 0; mailbox < MAILBOXES; mailbox++) {
-		waiters_wake(all, &mailbox, 1);
+	for (uint32_t key = 0; key < KEYS; key++) {
+		waiters_wake(all, &key, 1);
 	}
 	for (size_t i = 0; i < LOOPS; i++) {
 		loop_post(side[i].f.loop, &side[i].f.stop); /* behind the calls */
 		pthread_join(side[i].thread, NULL);
 		loop_free(side[i].f.loop);
 		for (size_t k = 0; k < WAITERS; k++) {
-			assert_int_equal(side[i].watcher[k].seen, WAKERS * WAKES / MAILBOXES);
+			assert_int_equal(side[i].watcher[k].seen, WAKERS * WAKES / KEYS);
 		}
 	}
 	waiters_free(all);
@@ -266,7 +266,7 @@ static void test_threads(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_whose_mailbox_it_is, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_whose_key_it_is, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_removed_in_time, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_waits_again, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_end_before_the_call, setup, teardown),
