@@ -25,9 +25,10 @@ static void print_usage(const char *name)
 {
 	for (const struct command *c = cmd_table; c->name != NULL; c++) {
 		if (strcmp(c->name, name) == 0) {
-			printf("usage: im2000 [-c FILE] [--account NAME] %s%s%s [--json]\n  %s; see "
-			       "im2000(1)\n",
-			       c->name, c->arguments[0] != '\0' ? " " : "", c->arguments, c->help);
+			printf(
+			    "usage: im2000 [-c FILE] [--account NAME] %s%s%s [--json]\n  %s; see "
+			    "im2000(1)\n",
+			    c->name, c->arguments[0] != '\0' ? " " : "", c->arguments, c->help);
 		}
 	}
 }
@@ -122,8 +123,8 @@ int cmd_number(const char *command, const char *text, uint32_t *out)
 	uint64_t number;
 
 	if (text_parse_number(text, UINT32_MAX, &number) != 0 || number == 0) {
-		return program_usage(APP_PROGRAM, "%s: \"%.100s\" is no number of a message", command,
-		                     text);
+		return program_usage(APP_PROGRAM, "%s: \"%.100s\" is no number of a message",
+		                     command, text);
 	}
 	*out = (uint32_t)number;
 	return 0;
@@ -134,8 +135,9 @@ int cmd_recipient(const char *command, const char *text, struct mailbox **list, 
 	struct mailbox m;
 
 	if (name_parse_mailbox(span_str(text), &m) != 0) {
-		return program_usage(APP_PROGRAM, "%s: \"%.300s\" is no mailbox (as in bob@b.example)",
-		                     command, text);
+		return program_usage(APP_PROGRAM,
+		                     "%s: \"%.300s\" is no mailbox (as in bob@b.example)", command,
+		                     text);
 	}
 	return prepare_add_recipient(list, n, &m) == 0 ? PROGRAM_DONE : cmd_fail(ERR_NOMEM, NULL);
 }

@@ -196,7 +196,8 @@ static void check_login(struct doctor *d, const char *domain, enum locate_servic
 		report_error(d, check, domain, r, e.text);
 	} else {
 		report(d, check, domain, true,
-		       service == LOCATE_MSOAP ? d->account->store_login : d->account->notify_login);
+		       service == LOCATE_MSOAP ? d->account->store_login
+		                               : d->account->notify_login);
 	}
 }
 

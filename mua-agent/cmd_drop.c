@@ -19,7 +19,8 @@ static void on_waiting(void *ctx, uint32_t number, int error, const struct err_t
 	/* Of messages that were dropped long ago nobody wants to hear again. */
 	for (size_t i = 0; i < d->n; i++) {
 		if (d->numbers[i] == number) {
-			err_set(&said, error, "message %u is dropped here; the next drop tries again to %s",
+			err_set(&said, error,
+			        "message %u is dropped here; the next drop tries again to %s",
 			        number, why->text);
 			cmd_trouble(&d->exit, ERR_AGAIN, &said);
 			break;
@@ -51,7 +52,8 @@ static int dispose(struct app *app, int argc, char **argv, bool refuse, const ch
 	if ((d.exit = read_numbers(argc, argv, numbers, &d.n)) == PROGRAM_DONE &&
 	    (d.exit = cmd_open(app)) == PROGRAM_DONE) {
 		for (size_t i = 0; i < d.n; i++) {
-			if ((r = dispose_mark(app, numbers[i], refuse, span_str(reason), &e)) != 0) {
+			if ((r = dispose_mark(app, numbers[i], refuse, span_str(reason), &e)) !=
+			    0) {
 				cmd_trouble(&d.exit, r, &e);
 			}
 		}

@@ -28,8 +28,8 @@ static int read_option(struct sending *s, int c)
 		return cmd_recipient("send", optarg, &s->to, &s->n_to);
 	}
 	if (c == 'l' && (text_parse_duration(optarg, &s->lifetime_s) != 0 || s->lifetime_s == 0)) {
-		return program_usage(APP_PROGRAM, "send: \"%.50s\" is no lifetime (as in 90d or 12h)",
-		                     optarg);
+		return program_usage(APP_PROGRAM,
+		                     "send: \"%.50s\" is no lifetime (as in 90d or 12h)", optarg);
 	}
 	if (c == 'a' && clock_parse(optarg, clock_now_us(), &s->release_at_us) != 0) {
 		return program_usage(APP_PROGRAM,
@@ -114,7 +114,8 @@ static int print_result(const struct app *app, const struct submit_request *q,
 		}
 		if (!app->json) {
 			show_safe(span_str(q->recipients[i].text), safe, sizeof safe);
-			show_format(stdout, "%s: %s\n", safe, submit_status_words(result->statuses[i]));
+			show_format(stdout, "%s: %s\n", safe,
+			            submit_status_words(result->statuses[i]));
 		}
 	}
 	return exit;
@@ -140,9 +141,10 @@ static int find_account(const struct app *app, const struct prepared *message,
 		}
 	}
 	if (*out == NULL) {
-		return err_set(e, ERR_CONFIG,
-		               "%s: no account names a store-password-file or store-password-command",
-		               c->path);
+		return err_set(
+		    e, ERR_CONFIG,
+		    "%s: no account names a store-password-file or store-password-command",
+		    c->path);
 	}
 	return 0;
 }

@@ -44,8 +44,8 @@ static int print_sent(const struct app *app, const struct db_sent *sent)
 		return show_json_end(&j);
 	}
 	show_format(stdout, "%4u  %s  %5s  %zu recipient%s%s  %.*s\n      %s\n", sent->number,
-	            show_time(sent->submitted_us, time), text_size(sent->size, size, sizeof size), n,
-	            n == 1 ? "" : "s", sent->held ? " (draft)" : "", (int)sent->subject.n,
+	            show_time(sent->submitted_us, time), text_size(sent->size, size, sizeof size),
+	            n, n == 1 ? "" : "s", sent->held ? " (draft)" : "", (int)sent->subject.n,
 	            (const char *)sent->subject.p, url);
 	return 0;
 }

@@ -8,8 +8,8 @@
 #include "mua-agent/shell.h"
 #include "mua-agent/show.h"
 
-#define WAIT_S 540                             /* of one retrieve; less than most NATs forget in */
-#define PAUSE_MIN_US CLOCK_SECOND_US           /* before connecting again; doubled each time */
+#define WAIT_S 540                   /* of one retrieve; less than most NATs forget in */
+#define PAUSE_MIN_US CLOCK_SECOND_US /* before connecting again; doubled each time */
 #define PAUSE_MAX_US (5 * CLOCK_MINUTE_US)
 
 /* An account that is waited for. */

@@ -199,10 +199,11 @@ static int check_identities(const struct config *c, const char *path, struct err
 	for (size_t i = 1; i < c->n_accounts; i++) {
 		for (size_t k = 0; k < i; k++) {
 			if (strcmp(c->accounts[i].identity, c->accounts[k].identity) == 0) {
-				return err_set(e, ERR_CONFIG,
-				               "%s: accounts %s and %s have the same notify-login at "
-				               "the same notify-domain",
-				               path, c->accounts[k].title, c->accounts[i].title);
+				return err_set(
+				    e, ERR_CONFIG,
+				    "%s: accounts %s and %s have the same notify-login at "
+				    "the same notify-domain",
+				    path, c->accounts[k].title, c->accounts[i].title);
 			}
 		}
 	}

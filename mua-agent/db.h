@@ -28,11 +28,11 @@ int db_write_begin(struct db *db, struct kv_txn **t);
 /* --- notifications ------------------------------------------------------------------------ */
 
 enum db_flag {
-	DB_READ = 1,      /* something of it was pulled */
-	DB_WITHDRAWN = 2, /* its sender took it back */
-	DB_SILENCED = 4,  /* its store knows that it was received */
-	DB_DROPPED = 8,   /* not listed; its store or agent is still to be told */
-	DB_REFUSED = 16,  /* with DB_DROPPED: its store is told that it was refused */
+	DB_READ = 1,        /* something of it was pulled */
+	DB_WITHDRAWN = 2,   /* its sender took it back */
+	DB_SILENCED = 4,    /* its store knows that it was received */
+	DB_DROPPED = 8,     /* not listed; its store or agent is still to be told */
+	DB_REFUSED = 16,    /* with DB_DROPPED: its store is told that it was refused */
 	DB_STORE_TOLD = 32, /* with DB_DROPPED: that much is done */
 	DB_AGENT_TOLD = 64, /* with DB_DROPPED: that much is done */
 };

@@ -17,7 +17,7 @@ struct telling {
 	struct line *store, *agent;
 	char store_domain[NAME_DOMAIN_MAX + 1];
 	const struct config_account *account; /* of AGENT */
-	int store_error;  /* connecting to STORE_DOMAIN failed so: not tried again */
+	int store_error; /* connecting to STORE_DOMAIN failed so: not tried again */
 	int agent_error;
 	struct err_text store_why, agent_why;
 };
@@ -126,8 +126,8 @@ static int connect_store(struct telling *k, const struct entry *x, struct err_te
 	                          app_by_store(k->app, x->store) != NULL, &k->store, e);
 }
 
-static int send_one(struct telling *k, const struct entry *x, struct talk *t,
-                    enum msrap_kind kind, struct err_text *e)
+static int send_one(struct telling *k, const struct entry *x, struct talk *t, enum msrap_kind kind,
+                    struct err_text *e)
 {
 	struct msrap_command c = { .kind = kind };
 
@@ -219,7 +219,8 @@ static int tell_agent(struct telling *k, const struct entry *x, struct err_text 
 	wire_list_writer_init(&w, octets, sizeof octets);
 	r = wire_cursor_append(&w, x->item.cursor);
 	c.u.acknowledge.cursors = wire_list_view(&w);
-	snprintf(acknowledge.doing, sizeof acknowledge.doing, "tell %.150s of it", a->notify_domain);
+	snprintf(acknowledge.doing, sizeof acknowledge.doing, "tell %.150s of it",
+	         a->notify_domain);
 	if (r == 0 && (r = connect_agent(k, a, &login, &fresh, e)) == 0 &&
 	    (r = talk_rnaqp(k->agent, &acknowledge, &c, 0, e)) == 0 &&
 	    (!fresh || (r = talk_finish(&login, e)) == 0)) {

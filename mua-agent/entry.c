@@ -208,6 +208,6 @@ int entry_mark(struct db *db, uint32_t number, unsigned flags, struct err_text *
 			kv_write_abort(t);
 		}
 	}
-	return r == 0 ? 0 : err_set(e, r, "keep what became of message %u: %s", number,
-	                            err_phrase(r));
+	return r == 0 ? 0
+	              : err_set(e, r, "keep what became of message %u: %s", number, err_phrase(r));
 }

@@ -5,10 +5,10 @@
 #include "mua-agent/app.h"
 
 struct entry {
-	struct db_item item;              /* its views lie in OCTETS */
-	struct wire_notification notice;  /* the same */
-	char store[NAME_DOMAIN_MAX + 1];  /* where the message is; empty: no domain is named */
-	bool verified;                    /* the store proved the domain of the sender */
+	struct db_item item;             /* its views lie in OCTETS */
+	struct wire_notification notice; /* the same */
+	char store[NAME_DOMAIN_MAX + 1]; /* where the message is; empty: no domain is named */
+	bool verified;                   /* the store proved the domain of the sender */
 	uint8_t *octets;
 };
 

@@ -6,9 +6,9 @@
 
 #include "mua-agent/talk.h"
 
-#define WAIT_SLACK_S 60      /* what a waiting agent gets beyond the time it was told */
-#define DER_MAX 65536        /* of a notification that is kept; the protocol allows 2 KiB */
-#define PAGE 500             /* notifications in one answer */
+#define WAIT_SLACK_S 60 /* what a waiting agent gets beyond the time it was told */
+#define DER_MAX 65536   /* of a notification that is kept; the protocol allows 2 KiB */
+#define PAGE 500        /* notifications in one answer */
 
 struct inbox {
 	struct app *app;
@@ -114,8 +114,8 @@ static int store_page(struct inbox *x, const struct rnaqp_retrieve_done *done)
 	while (r == 0 && rnaqp_received_next(&rest, &received)) {
 		r = store_one(x, t, &received);
 	}
-	if (r == 0 && (r = db_cursor_put(x->app->db, t, span_str(x->account->identity),
-	                                 done->next)) == 0) {
+	if (r == 0 &&
+	    (r = db_cursor_put(x->app->db, t, span_str(x->account->identity), done->next)) == 0) {
 		r = db_tidy(x->app->db, t, clock_now_us());
 	}
 	if (r != 0) {
@@ -178,13 +178,13 @@ int inbox_more(struct inbox *x, uint64_t wait_s, struct err_text *e)
 static int read_cursor(struct inbox *x, struct err_text *e)
 {
 	struct kv_txn *t = db_read_begin(x->app->db);
-	int r = t == NULL ? ERR_NOMEM
-	                  : db_cursor_get(x->app->db, t, span_str(x->account->identity),
-	                                  &x->cursor);
+	int r = t == NULL
+	            ? ERR_NOMEM
+	            : db_cursor_get(x->app->db, t, span_str(x->account->identity), &x->cursor);
 
 	db_read_end(t);
-	return r == 0 ? 0 : err_set(e, r, "read %s/agent.mdb: %s", x->app->config.data,
-	                            err_phrase(r));
+	return r == 0 ? 0
+	              : err_set(e, r, "read %s/agent.mdb: %s", x->app->config.data, err_phrase(r));
 }
 
 int inbox_open(struct app *app, const struct config_account *a, uint64_t wait_s, inbox_news news,

@@ -266,8 +266,7 @@ static int take_header(struct prepared *p, const char *name, struct span raw, bo
 	if (header_find(raw, "Subject", &field) == 0) {
 		decode_safe_words(field.value, p->subject, sizeof p->subject, &view);
 	}
-	if ((r = copy_header(&p->header, raw)) != 0 ||
-	    (r = buf_add_str(&p->header, "\r\n")) != 0) {
+	if ((r = copy_header(&p->header, raw)) != 0 || (r = buf_add_str(&p->header, "\r\n")) != 0) {
 		return err_set(e, r, "read %s: %s", name, err_phrase(r));
 	}
 	return 0;
@@ -323,9 +322,7 @@ static int copy_body(struct copying *c, struct span first)
 static int take_message(struct prepared *p, struct input *in, struct span raw, size_t header,
                         bool addressed)
 {
-	struct copying c = { .p = p,
-		             .in = in,
-		             .convert = has_bare_lf(span_of(raw.p, header)) };
+	struct copying c = { .p = p, .in = in, .convert = has_bare_lf(span_of(raw.p, header)) };
 	int r = take_header(p, in->name, span_of(raw.p, header), addressed, in->e);
 
 	if (r != 0) {
@@ -357,7 +354,8 @@ int prepare_read(int fd, const char *name, const char *dir, bool addressed, stru
 	*out = (struct prepared) { .body.fd = -1 };
 	buf_init(&out->header, 0);
 	buf_init(&raw, 0);
-	if ((r = spool_open(&out->body, dir, e)) == 0 && (r = read_header(&in, &raw, &header)) == 0) {
+	if ((r = spool_open(&out->body, dir, e)) == 0 &&
+	    (r = read_header(&in, &raw, &header)) == 0) {
 		r = take_message(out, &in, buf_view(&raw), header, addressed);
 	}
 	buf_free(&raw);

@@ -22,15 +22,15 @@
 #define PREPARE_DIGEST 32
 
 struct prepared {
-	struct buf header;    /* with its empty line */
+	struct buf header; /* with its empty line */
 	struct spool body;
 	uint64_t body_octets;
-	uint64_t size;        /* of both */
+	uint64_t size;                  /* of both */
 	uint8_t digest[PREPARE_DIGEST]; /* of both (message/digest.h) */
 	struct mailbox sender;          /* the first address in From */
 	struct mailbox *recipients;     /* of To, Cc and Bcc, each once */
 	size_t n_recipients;
-	char subject[512];    /* decoded, safe for a terminal */
+	char subject[512]; /* decoded, safe for a terminal */
 };
 
 /*

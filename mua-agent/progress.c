@@ -6,7 +6,7 @@
 #include "base/clock.h"
 #include "base/text.h"
 
-#define QUIET_US CLOCK_SECOND_US         /* what is done sooner needs no bar */
+#define QUIET_US CLOCK_SECOND_US /* what is done sooner needs no bar */
 #define EVERY_US (CLOCK_SECOND_US / 5)
 #define WIDTH 30
 

@@ -141,10 +141,10 @@ struct take {
 	decode_sink sink;
 	void *ctx;
 	struct err_text *sink_text; /* where the sink says what went wrong */
-	uint64_t limit;  /* octets of what is retrieved, whole */
-	uint64_t begin;  /* offset asked for */
-	uint64_t size;   /* by the answer: octets of what is retrieved, whole */
-	uint64_t got;    /* octets so far, those before BEGIN too */
+	uint64_t limit;             /* octets of what is retrieved, whole */
+	uint64_t begin;             /* offset asked for */
+	uint64_t size;              /* by the answer: octets of what is retrieved, whole */
+	uint64_t got;               /* octets so far, those before BEGIN too */
 	struct progress *progress;
 };
 
@@ -301,7 +301,8 @@ static int check_whole(struct pull *p, struct whole *w, uint64_t got, struct err
 static int keep_whole(struct pull *p, struct whole *w, struct err_text *e)
 {
 	char *path = cache_path(p->app, p->entry.item.number);
-	int r = path == NULL ? err_set(e, ERR_NOMEM, "out of memory") : spool_keep(&w->spool, path, e);
+	int r =
+	    path == NULL ? err_set(e, ERR_NOMEM, "out of memory") : spool_keep(&w->spool, path, e);
 
 	if (r == 0 && (r = map_file(p, w->spool.fd)) != 0) {
 		err_set(e, r, "read %s: %s", path, err_phrase(r));
@@ -462,8 +463,9 @@ static int structure_text(struct pull *p, struct buf *out, struct err_text *e)
 	} else {
 		return retrieve_buf(p, WIRE_RETRIEVAL_STRUCTURE, STRUCTURE_MAX, out, e);
 	}
-	return r == 0 ? 0 : err_set(e, r, "find the parts of message %u: %s", p->entry.item.number,
-	                            err_phrase(r));
+	return r == 0 ? 0
+	              : err_set(e, r, "find the parts of message %u: %s", p->entry.item.number,
+	                        err_phrase(r));
 }
 
 int pull_parts(struct pull *p, const struct bodystructure_part **parts, size_t *n,
@@ -482,11 +484,12 @@ int pull_parts(struct pull *p, const struct bodystructure_part **parts, size_t *
 		                                       &p->n_parts)) != 0) {
 			free(p->parts);
 			p->parts = NULL;
-			err_set(e, r,
-			        "the structure of message %u is %s (im2000 read %u --raw shows all)",
-			        p->entry.item.number,
-			        r == ERR_TOO_BIG ? "too deep or too long" : "broken",
-			        p->entry.item.number);
+			err_set(
+			    e, r,
+			    "the structure of message %u is %s (im2000 read %u --raw shows all)",
+			    p->entry.item.number,
+			    r == ERR_TOO_BIG ? "too deep or too long" : "broken",
+			    p->entry.item.number);
 		}
 		buf_free(&text);
 	}
@@ -518,9 +521,12 @@ static int section_of_map(struct pull *p, const char *section, decode_sink sink,
 	uint64_t at, length;
 	int r = parse_map(p);
 
-	if (r == 0 && (r = mime_section(p->mime, p->n_mime, span_str(section), &at, &length)) != 0) {
-		return err_set(e, ERR_NOT_FOUND, "message %u has no part \"%.100s\" (see im2000 "
-		               "structure %u)", p->entry.item.number, section, p->entry.item.number);
+	if (r == 0 &&
+	    (r = mime_section(p->mime, p->n_mime, span_str(section), &at, &length)) != 0) {
+		return err_set(e, ERR_NOT_FOUND,
+		               "message %u has no part \"%.100s\" (see im2000 "
+		               "structure %u)",
+		               p->entry.item.number, section, p->entry.item.number);
 	}
 	return r != 0 ? r : each_slice(p, at, length, sink, ctx);
 }

@@ -56,7 +56,8 @@ static int create(int folder, const struct bodystructure_part *part, char name[2
 	parts_file_name(part, wanted);
 	for (unsigned i = 1; fd < 0 && i <= NAMES_MAX; i++) {
 		parts_other_name(wanted, i, name);
-		fd = openat(folder, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666);
+		fd = openat(folder, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
+		            0666);
 		if (fd < 0 && errno != EEXIST) {
 			break;
 		}

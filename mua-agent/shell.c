@@ -74,8 +74,8 @@ int shell_ask(const char *command, char *out, size_t cap, struct err_text *e)
 	if (r == 0) {
 		read_line(ends[0], out, cap);
 		if ((status = reap(pid)) != 0) {
-			r = err_set(e, ERR_CONFIG, "command \"%.200s\" ended with status %d", command,
-			            status);
+			r = err_set(e, ERR_CONFIG, "command \"%.200s\" ended with status %d",
+			            command, status);
 		} else if (out[0] == '\0') {
 			r = err_set(e, ERR_CONFIG, "command \"%.200s\" printed nothing", command);
 		}

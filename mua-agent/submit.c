@@ -42,8 +42,7 @@ static int on_envelope(void *ctx, const struct msoap_response *r, struct err_tex
 	struct submitting *s = ctx;
 	enum wire_submission_status status;
 
-	if (done->recipients.count != s->q->n_recipients ||
-	    done->received > s->q->message->size) {
+	if (done->recipients.count != s->q->n_recipients || done->received > s->q->message->size) {
 		return err_set(why, ERR_PROTOCOL, "the answer does not belong to this envelope");
 	}
 	memcpy(s->out->id, done->id, WIRE_ID_SIZE);

@@ -21,8 +21,9 @@ static int take_status(struct talk *t, enum wire_status status, bool has_text, s
 	if ((r = line_status(status, has_text, text, why)) != 0) {
 		return r;
 	}
-	return kind == t->kind ? 0
-	                       : err_set(why, ERR_PROTOCOL, "the answer belongs to another command");
+	return kind == t->kind
+	           ? 0
+	           : err_set(why, ERR_PROTOCOL, "the answer belongs to another command");
 }
 
 static int not_understood(struct err_text *why)

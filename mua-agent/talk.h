@@ -24,7 +24,8 @@ struct talk {
 	int (*rnaqp)(void *ctx, const struct rnaqp_response *r, struct err_text *why);
 	/* What follows of a streamed string that was not all in the response. */
 	int (*data)(void *ctx, struct span octets, struct err_text *why);
-	/* What follows of a command's streamed string: writes with client_write (session/client.h). */
+	/* What follows of a command's streamed string: writes with client_write (session/client.h).
+	 */
 	int (*tail)(void *ctx, struct client *c);
 	uint64_t tail_octets;
 	void *ctx;

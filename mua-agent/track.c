@@ -22,7 +22,8 @@ static int find_number(struct app *app, uint32_t number, struct track_target *ou
 	}
 	db_read_end(t);
 	if (r == ERR_NOT_FOUND) {
-		return err_set(e, r, "no message %u was sent from here (see im2000 status)", number);
+		return err_set(e, r, "no message %u was sent from here (see im2000 status)",
+		               number);
 	}
 	return r == 0 ? 0 : err_set(e, r, "look up sent message %u: %s", number, err_phrase(r));
 }
@@ -126,8 +127,7 @@ int track_deliveries(struct app *app, const struct track_target *target,
 	if ((r = open_store(app, target, &login, &l, e)) != 0) {
 		return r;
 	}
-	if ((r = send_track(l, &track, target, &k, e)) == 0 &&
-	    (r = talk_finish(&login, e)) == 0) {
+	if ((r = send_track(l, &track, target, &k, e)) == 0 && (r = talk_finish(&login, e)) == 0) {
 		r = talk_finish(&track, e);
 	}
 	while (r == 0 && k.more) {
@@ -164,7 +164,8 @@ static int send_cancel(struct line *l, struct talk *t, const struct track_target
 	memcpy(c.u.cancel.id, target->id, WIRE_ID_SIZE);
 	c.u.cancel.has_recipients = n > 0;
 	c.u.cancel.recipients = wire_list_view(&w);
-	r = r == 0 ? talk_msoap(l, t, &c, cap, e) : err_set(e, r, "%s: %s", t->doing, err_phrase(r));
+	r = r == 0 ? talk_msoap(l, t, &c, cap, e)
+	           : err_set(e, r, "%s: %s", t->doing, err_phrase(r));
 	free(octets);
 	return r;
 }

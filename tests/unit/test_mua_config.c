@@ -136,11 +136,13 @@ static void test_passwords(void **state)
 	assert_int_equal(config_store_password(&c.accounts[0], password, &e), 0);
 	assert_string_equal(password, "a b");
 	assert_int_equal(config_store_password(&c.accounts[1], password, &e), ERR_CONFIG);
-	assert_string_equal(e.text, "account none: no password is named: set store-password-file or "
-	                            "store-password-command");
+	assert_string_equal(e.text,
+	                    "account none: no password is named: set store-password-file or "
+	                    "store-password-command");
 	config_free(&c);
 
-	assert_int_equal(shell_ask("head -c 5000 /dev/zero | tr '\\0' x", line, sizeof line, &e), 0);
+	assert_int_equal(shell_ask("head -c 5000 /dev/zero | tr '\\0' x", line, sizeof line, &e),
+	                 0);
 	assert_int_equal(strlen(line), sizeof line - 1);
 	assert_int_equal(shell_ask("exit 7", line, sizeof line, &e), ERR_CONFIG);
 	assert_string_equal(e.text, "command \"exit 7\" ended with status 7");
@@ -239,7 +241,10 @@ static void test_json(void **state)
 static int print_text(void)
 {
 	show_begin();
-	show_format(stdout, "%s %d\n", "Gr\xc3\xbc\xc3\x9f" "e", 5);
+	show_format(stdout, "%s %d\n",
+	            "Gr\xc3\xbc\xc3\x9f"
+	            "e",
+	            5);
 	return 0;
 }
 
@@ -247,10 +252,12 @@ static void test_charset(void **state)
 {
 	(void)state;
 	setenv("LC_ALL", "C.UTF-8", 1);
-	assert_string_equal(printed(print_text), "Gr\xc3\xbc\xc3\x9f" "e 5\n");
+	assert_string_equal(printed(print_text), "Gr\xc3\xbc\xc3\x9f"
+	                                         "e 5\n");
 	assert_null(show_charset());
 	setenv("LC_ALL", "C", 1); /* no terminal: as it is */
-	assert_string_equal(printed(print_text), "Gr\xc3\xbc\xc3\x9f" "e 5\n");
+	assert_string_equal(printed(print_text), "Gr\xc3\xbc\xc3\x9f"
+	                                         "e 5\n");
 }
 
 static void test_times(void **state)

@@ -60,7 +60,8 @@ static void commit(struct fixture *f)
 static struct span notification(struct fixture *f, const char *store, uint8_t id)
 {
 	static const char header[] =
-	    "From: =?utf-8?q?Al=C3=AFce?= <alice@a.example>\r\nSubject: a\x1b" "b\r\n\r\n";
+	    "From: =?utf-8?q?Al=C3=AFce?= <alice@a.example>\r\nSubject: a\x1b"
+	    "b\r\n\r\n";
 	uint8_t labels[WIRE_LABELS_MAX], recipient[WIRE_LABELS_MAX];
 	struct wire_notification n = { .has_size = true, .size = 7, .id = { id } };
 	struct mailbox bob;
@@ -147,7 +148,7 @@ static void test_replace(void **state)
 		                .cursor = UINT64_MAX,
 		                .account = span_str("bob"),
 		                .reason = span_str("because") },
-	               found;
+		       found;
 
 	begin(f);
 	put(f, "bob", "a.example", 1);
@@ -225,7 +226,7 @@ static void test_sent(void **state)
 		                .store = span_str("a.example"),
 		                .subject = span_str("hello"),
 		                .recipients = span_of("a@b\0c@d", 8) },
-	               found;
+		       found;
 
 	begin(f);
 	assert_int_equal(db_sent_add(f->db, f->t, &sent), 0);
@@ -252,8 +253,10 @@ static void test_pending(void **state)
 {
 	struct fixture *f = *state;
 	const uint8_t key[DB_KEY_SIZE] = { 1 }, other[DB_KEY_SIZE] = { 2 };
-	struct db_pending pending = { .id = { 3 }, .begun_us = NOW, .added = span_str("Date: x\r\n") },
-	                  found;
+	struct db_pending pending = { .id = { 3 },
+		                      .begun_us = NOW,
+		                      .added = span_str("Date: x\r\n") },
+			  found;
 
 	begin(f);
 	assert_int_equal(db_pending_get(f->db, f->t, key, &found), ERR_NOT_FOUND);
@@ -292,9 +295,10 @@ static void test_entry(void **state)
 	assert_int_equal(entry_get(f->db, 1, &x, &e), 0);
 	assert_true(x.verified);
 	assert_string_equal(x.store, "a.example");
-	assert_string_equal(entry_field(&x, "from", text, sizeof text),
-	                    "Al\xc3\xaf" "ce <alice@a.example>");
-	assert_string_equal(entry_field(&x, "Subject", text, sizeof text), "a\xe2\x90\x9b" "b");
+	assert_string_equal(entry_field(&x, "from", text, sizeof text), "Al\xc3\xaf"
+	                                                                "ce <alice@a.example>");
+	assert_string_equal(entry_field(&x, "Subject", text, sizeof text), "a\xe2\x90\x9b"
+	                                                                   "b");
 	assert_string_equal(entry_field(&x, "Cc", text, sizeof text), "");
 	entry_free(&x);
 	assert_int_equal(entry_get(f->db, 2, &x, &e), 0);

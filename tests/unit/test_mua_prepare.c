@@ -38,8 +38,7 @@ static int remove_dir(void **state)
 	return 0;
 }
 
-static int read_text(struct span text, bool addressed, struct prepared *out,
-                     struct err_text *e)
+static int read_text(struct span text, bool addressed, struct prepared *out, struct err_text *e)
 {
 	char path[4096];
 	int fd, r;
@@ -211,7 +210,8 @@ static void test_head(void **state)
 	                           true, &p, &e),
 	                 0);
 	assert_string_equal(p.sender.text, "alice@a.example");
-	assert_string_equal(p.subject, "Gr\xc3\xbc\xc3\x9f" "e \xe2\x90\x9b");
+	assert_string_equal(p.subject, "Gr\xc3\xbc\xc3\x9f"
+	                               "e \xe2\x90\x9b");
 	prepare_free(&p);
 }
 
@@ -236,8 +236,7 @@ static void test_refused(void **state)
 		struct err_text e = { "" };
 		struct prepared p;
 
-		assert_int_equal(read_text(span_str(cases[i].text), true, &p, &e),
-		                 cases[i].error);
+		assert_int_equal(read_text(span_str(cases[i].text), true, &p, &e), cases[i].error);
 		assert_non_null(strstr(e.text, cases[i].why));
 		prepare_free(&p);
 	}
@@ -362,9 +361,9 @@ static void test_spool(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_form),       cmocka_unit_test(test_chunks),
-		cmocka_unit_test(test_recipients), cmocka_unit_test(test_many_recipients),
-		cmocka_unit_test(test_head),       cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_form),         cmocka_unit_test(test_chunks),
+		cmocka_unit_test(test_recipients),   cmocka_unit_test(test_many_recipients),
+		cmocka_unit_test(test_head),         cmocka_unit_test(test_refused),
 		cmocka_unit_test(test_header_limit), cmocka_unit_test(test_missing),
 		cmocka_unit_test(test_spool),
 	};

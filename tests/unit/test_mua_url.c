@@ -26,7 +26,9 @@ static void test_urls(void **state)
 		{ "IM2000://A.Example./000000000000000000000000vs", "a.example", 0xff },
 		{ "im2000://a.example/000000000000000000000000vS", "a.example", 0xff },
 		{ "im2000://xn--bcher-kva.example/" ID, "xn--bcher-kva.example", 0 },
-		{ "im2000://b\xc3\xbc" "cher.example/" ID, "xn--bcher-kva.example", 0 },
+		{ "im2000://b\xc3\xbc"
+		  "cher.example/" ID,
+		  "xn--bcher-kva.example", 0 },
 		{ "im2000://a.example/000000000000000000000000vt", NULL, 0 }, /* padding bits */
 		{ "im2000://a.example/" ID "0", NULL, 0 },
 		{ "im2000://a.example/0", NULL, 0 },
@@ -108,7 +110,7 @@ static void test_choices(void **state)
 {
 	static const struct {
 		struct brief parts[8];
-		size_t text; /* index; 99: none */
+		size_t text;             /* index; 99: none */
 		const char *attachments; /* indexes */
 	} cases[] = {
 		{ { { "1", "text/plain", "", "", 0 } }, 0, "" },
@@ -138,7 +140,8 @@ static void test_choices(void **state)
 		    { "2", "text/html", "", "", 1 } },
 		  5,
 		  "1" },
-		{ { { "1", "message/rfc822", "", "", 0 }, { "1.1", "text/plain", "", "", 1 } }, 99,
+		{ { { "1", "message/rfc822", "", "", 0 }, { "1.1", "text/plain", "", "", 1 } },
+		  99,
 		  "0" },
 		{ { { "TEXT", "multipart/mixed", "", "", 0 } }, 99, "" },
 	};
