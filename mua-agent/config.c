@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "base/password.h"
-#include "net/address.h"
+#include "net/address_list.h"
 #include "mua-agent/shell.h"
 
 #define AT(member) offsetof(struct config, member)
@@ -210,21 +210,10 @@ static int check_identities(const struct config *c, const char *path, struct err
 	return 0;
 }
 
-/* As the locator reads them: an address, with or without a port. */
-static bool is_dns_server(const char *text)
-{
-	char with_port[128];
-	struct address address;
-	bool bare_v6 = strchr(text, ':') != NULL && text[0] != '[';
-
-	snprintf(with_port, sizeof with_port, bare_v6 ? "[%s]:53" : "%s:53", text);
-	return address_parse(text, &address) == 0 || address_parse(with_port, &address) == 0;
-}
-
 static int check_dns_servers(const char *path, const struct config *c, struct err_text *e)
 {
 	for (size_t i = 0; i < c->dns_server.n; i++) {
-		if (!is_dns_server(c->dns_server.item[i])) {
+		if (!address_list_is_dns_server(c->dns_server.item[i])) {
 			return conf_error(e, path, c->dns_server.line[i], "dns-server",
 			                  "\"%.100s\" is no address (as in 127.0.0.1:53)",
 			                  c->dns_server.item[i]);

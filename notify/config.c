@@ -1,11 +1,10 @@
 #include "notify/config.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/name.h"
-#include "net/address.h"
+#include "net/address_list.h"
 
 #define DAY_S 86400ULL
 
@@ -86,56 +85,18 @@ static int check_domains(const char *path, struct config *c, struct err_text *e)
 	return 0;
 }
 
-static bool is_listen_address(const char *text)
-{
-	struct address address;
-
-	return strncmp(text, "unix:/", 6) == 0 || address_parse(text, &address) == 0;
-}
-
-/* With or without a port. */
-static bool is_dns_server(const char *text)
-{
-	char with_port[80];
-	struct address address;
-	bool bare_v6 = text[0] != '[' && strchr(text, ':') != strrchr(text, ':');
-
-	if (strlen(text) > 64) {
-		return false;
-	}
-	snprintf(with_port, sizeof with_port, bare_v6 ? "[%s]:53" : "%s:53", text);
-	return address_parse(text, &address) == 0 || address_parse(with_port, &address) == 0;
-}
-
-static int check_list(const char *path, const char *key, const struct conf_list *list,
-                      bool (*good)(const char *text), const char *allowed, struct err_text *e)
-{
-	for (size_t i = 0; i < list->n; i++) {
-		if (!good(list->item[i])) {
-			return conf_error(e, path, list->line[i], key,
-			                  "\"%s\" is no address (allowed: %s)", list->item[i],
-			                  allowed);
-		}
-	}
-	return 0;
-}
-
 int config_read(const char *path, struct config *c, struct err_text *e)
 {
-	static const char listen[] = "127.0.0.1:4403, [::1]:4403, unix:/path";
-	static const char dns[] = "127.0.0.1, 127.0.0.1:53, [::1]:53";
 	const struct conf_schema schema = { .keys = config_keys };
 	int r;
 
 	memset(c, 0, sizeof *c);
 	if ((r = conf_read(path, &schema, c, e)) != 0 || (r = check_domains(path, c, e)) != 0 ||
-	    (r = check_list(path, "listen-rnasp", &c->listen_rnasp, is_listen_address, listen,
-	                    e)) != 0 ||
-	    (r = check_list(path, "listen-rnaqp", &c->listen_rnaqp, is_listen_address, listen,
-	                    e)) != 0) {
+	    (r = address_list_check_listen(path, "listen-rnasp", &c->listen_rnasp, 4403, e)) != 0 ||
+	    (r = address_list_check_listen(path, "listen-rnaqp", &c->listen_rnaqp, 4403, e)) != 0) {
 		return r;
 	}
-	return check_list(path, "dns-server", &c->dns_servers, is_dns_server, dns, e);
+	return address_list_check_dns(path, &c->dns_servers, e);
 }
 
 void config_free(struct config *c)

@@ -1,10 +1,9 @@
 #include "store/config.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "net/address.h"
+#include "net/address_list.h"
 #include "net/tls.h"
 #include "session/daemon.h"
 #include "store/db.h"
@@ -126,39 +125,6 @@ static int make_routes(const char *path, struct config *c, struct err_text *e)
 	return 0;
 }
 
-static bool is_listen_address(const char *text)
-{
-	struct address address;
-
-	if (strncmp(text, "unix:", 5) == 0)
-		return text[5] == '/';
-	return address_parse(text, &address) == 0;
-}
-
-/* With or without a port. */
-static bool is_dns_server(const char *text)
-{
-	char with_port[300];
-	struct address address;
-	bool bare_v6 = strchr(text, ':') != strrchr(text, ':') && text[0] != '[';
-
-	if (strlen(text) > 256)
-		return false;
-	snprintf(with_port, sizeof with_port, bare_v6 ? "[%s]:53" : "%s:53", text);
-	return address_parse(text, &address) == 0 || address_parse(with_port, &address) == 0;
-}
-
-static int check_list(const char *path, const char *key, const struct conf_list *list,
-                      bool (*good)(const char *text), const char *allowed, struct err_text *e)
-{
-	for (size_t i = 0; i < list->n; i++)
-		if (!good(list->item[i]))
-			return conf_error(e, path, list->line[i], key,
-			                  "\"%s\" is no address (allowed: %s)", list->item[i],
-			                  allowed);
-	return 0;
-}
-
 /* Limits that only make sense together. */
 static int check_limits(const char *path, const struct config *c, struct err_text *e)
 {
@@ -173,7 +139,6 @@ static int check_limits(const char *path, const struct config *c, struct err_tex
 
 int config_read(const char *path, struct config *out, struct err_text *e)
 {
-	static const char listen_forms[] = "127.0.0.1:4401, [::1]:4401, unix:/path";
 	const struct conf_schema schema = { .keys = keys };
 	int rc;
 
@@ -184,14 +149,11 @@ int config_read(const char *path, struct config *out, struct err_text *e)
 	if (rc == 0)
 		rc = make_routes(path, out, e);
 	if (rc == 0)
-		rc = check_list(path, "listen-msoap", &out->listen_msoap, is_listen_address,
-		                listen_forms, e);
+		rc = address_list_check_listen(path, "listen-msoap", &out->listen_msoap, 4401, e);
 	if (rc == 0)
-		rc = check_list(path, "listen-msrap", &out->listen_msrap, is_listen_address,
-		                listen_forms, e);
+		rc = address_list_check_listen(path, "listen-msrap", &out->listen_msrap, 4401, e);
 	if (rc == 0)
-		rc = check_list(path, "dns-server", &out->dns_server, is_dns_server,
-		                "127.0.0.1, 127.0.0.1:53, [::1]:53", e);
+		rc = address_list_check_dns(path, &out->dns_server, e);
 	if (rc == 0)
 		rc = check_limits(path, out, e);
 	if (rc != 0)
