@@ -214,6 +214,8 @@ static void write_done(struct writer_job *job, int result)
 		j->batches--;
 		j->failed = j->failed || result != 0;
 		j->retired = j->retired || (result == 0 && b->jobs[i].retire);
+		if (result == 0)
+			service_changed(g->all->worker->service, j->job.account);
 		release_job(g->all, j);
 	}
 	flight_free(f);

@@ -10,6 +10,7 @@
 struct changing {
 	struct originator_job base; /* first */
 	enum msoap_kind kind;
+	uint32_t account;
 	uint64_t message, now_us;
 	bool whole;              /* cancel: all recipients */
 	struct addressees names; /* cancel: when not WHOLE */
@@ -74,6 +75,7 @@ static void change_done(struct writer_job *job, int result)
 		if (k->kind == MSOAP_CANCEL)
 			atomic_store(&x->blobs_to_sweep, true);
 		service_kick(x);
+		service_changed(x, k->account);
 		if (k->step.more) {
 			writer_submit(k->base.worker->writer, &k->base.job);
 			return;
@@ -105,6 +107,7 @@ static struct changing *change_create(struct originator *o, enum msoap_kind kind
 	k->base.job.apply = change_apply;
 	k->base.job.done = change_done;
 	k->kind = kind;
+	k->account = o->account;
 	k->message = number;
 	k->now_us = clock_now_us();
 	return k;

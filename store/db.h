@@ -248,9 +248,9 @@ int db_change_next(struct db *db, struct kv_txn *t, uint32_t account, uint64_t a
 /*
  * Deletes changes with a cursor below BELOW ("a month ago"), but each account's
  * last one, from which the next cursor rises. Looks at LIMIT entries at most
- * and goes on there at the next call. How many went.
+ * and goes on there at the next call; *MORE: it has not come round yet. How many went.
  */
-int db_change_trim(struct db *db, struct kv_txn *t, uint64_t below, unsigned limit);
+int db_change_trim(struct db *db, struct kv_txn *t, uint64_t below, unsigned limit, bool *more);
 
 /* --- the notifier's work -------------------------------------------------------------- */
 

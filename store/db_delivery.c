@@ -177,10 +177,11 @@ static int trim_one(struct db *db, struct kv_txn *t, uint32_t account, uint64_t 
 	return rc != 0 ? rc : 1;
 }
 
-int db_change_trim(struct db *db, struct kv_txn *t, uint64_t below, unsigned limit)
+int db_change_trim(struct db *db, struct kv_txn *t, uint64_t below, unsigned limit, bool *more)
 {
 	int n = 0;
 
+	*more = false;
 	for (; limit > 0; limit--) {
 		struct db_key from = db_key32_64(db->trim_account, db->trim_cursor);
 		struct span key, value;
@@ -205,5 +206,6 @@ int db_change_trim(struct db *db, struct kv_txn *t, uint64_t below, unsigned lim
 		db->trim_account = account;
 		db->trim_cursor = rc == 1 ? cursor + 1 : UINT64_MAX;
 	}
+	*more = true;
 	return n;
 }

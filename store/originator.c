@@ -157,6 +157,7 @@ static const struct {
 	[MSOAP_ARCHIVE] = { .run = tracking_archive },
 	[MSOAP_CANCEL] = { .run = changing_cancel },
 	[MSOAP_RELEASE] = { .run = changing_release },
+	[MSOAP_WATCH] = { .run = watching_watch },
 };
 
 static void command(void *state, struct span body, uint64_t total)
@@ -211,7 +212,7 @@ static void data(void *state, struct span octets, bool last)
 
 static void wake(void *state)
 {
-	(void)state; /* no command waits for something to happen */
+	watching_wake(state); /* no other command waits for something to happen */
 }
 
 static void writable(void *state)
@@ -238,6 +239,7 @@ static void close_session(void *state)
 
 	login_cancel(o->login);
 	submitting_close(o);
+	watching_close(o);
 	if (o->job != NULL)
 		o->job->o = NULL;
 	settings_drop(o->settings);

@@ -3,6 +3,7 @@
 #define IM2000_STORE_ORIGINATOR_STATE_H
 
 #include "session/server.h"
+#include "session/waiters.h"
 #include "store/addressees.h"
 #include "store/service.h"
 #include "store/submission.h"
@@ -48,6 +49,11 @@ struct originator_job {
 	struct service_worker *worker;
 };
 
+struct watching {
+	struct waiter waiter; /* for the account; on only while the command is in hand */
+	uint64_t after;       /* the cursor that it asks from */
+};
+
 struct originator {
 	struct server_session *session;
 	struct service_worker *worker;
@@ -57,6 +63,7 @@ struct originator {
 	struct login_check *login; /* authenticate is in hand */
 	uint32_t login_account;
 	struct submitting submitting;
+	struct watching watching;
 	struct originator_job *job; /* of the command in hand */
 };
 
@@ -73,6 +80,10 @@ void tracking_track(struct originator *o, const struct msoap_command *c);
 void tracking_archive(struct originator *o, const struct msoap_command *c);
 void changing_cancel(struct originator *o, const struct msoap_command *c);
 void changing_release(struct originator *o, const struct msoap_command *c);
+void watching_watch(struct originator *o, const struct msoap_command *c);
+
+/* The watch in hand is to be answered now. */
+void watching_wake(struct originator *o);
 
 /* More octets of the chunk in hand. */
 void submitting_data(struct originator *o, struct span octets, bool last);
@@ -80,6 +91,16 @@ void submitting_data(struct originator *o, struct span octets, bool last);
 bool submitting_busy(const struct originator *o);
 /* The session is over. */
 void submitting_close(struct originator *o);
+void watching_close(struct originator *o);
+
+/* What the originator is told of a delivery. The views of OUT are D's and ROOM's. 0 or
+ * ERR_MALFORMED. */
+struct tracking_room {
+	uint8_t labels[WIRE_LABELS_MAX];
+	struct mailbox name;
+};
+int tracking_delivery(const struct db_delivery *d, struct tracking_room *room,
+                      struct msoap_delivery *out);
 
 /* Hands K, with its apply and done, to the writer as the job of O's command in hand. */
 void originator_submit(struct originator *o, struct originator_job *k);

@@ -181,6 +181,8 @@ static void change_done(struct writer_job *job, int result)
 
 	if (k->change == UNPIN || k->change == REFUSE)
 		atomic_store(&k->worker->service->blobs_to_sweep, true);
+	if (result == 0)
+		service_changed(k->worker->service, k->account);
 	if (k->r != NULL) {
 		k->r->job = NULL;
 		if (result == 0)

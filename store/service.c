@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "session/daemon.h"
+#include "session/waiters.h"
 #include "store/notifier.h"
 #include "store/scan.h"
 
@@ -48,9 +49,16 @@ const char *settings_domain_for(const struct settings *s, const char *sender_dom
 
 int service_init(struct service *x, struct settings *s)
 {
+	int err;
+
 	memset(x, 0, sizeof(*x));
-	if (pthread_mutex_init(&x->settings_lock, NULL) != 0)
+	err = waiters_create(&x->watchers);
+	if (err != 0)
+		return err;
+	if (pthread_mutex_init(&x->settings_lock, NULL) != 0) {
+		waiters_free(x->watchers);
 		return ERR_INTERNAL;
+	}
 	x->settings = s;
 	atomic_init(&x->blobs_to_sweep, true);
 	return 0;
@@ -60,6 +68,8 @@ void service_release(struct service *x)
 {
 	settings_drop(x->settings);
 	x->settings = NULL;
+	waiters_free(x->watchers);
+	x->watchers = NULL;
 	pthread_mutex_destroy(&x->settings_lock);
 }
 
@@ -100,7 +110,9 @@ int service_worker_create(struct service *x, struct loop *l, struct service_work
 	w->scan = malloc(sizeof(*w->scan));
 	if (w->list_room == NULL || w->frame_room == NULL || w->scan == NULL)
 		goto fail;
-	err = daemon_writer_attach(l, x->writer, &w->writer, &w->attachment);
+	err = waiters_loop_create(x->watchers, l, &w->watchers);
+	if (err == 0)
+		err = daemon_writer_attach(l, x->writer, &w->writer, &w->attachment);
 	if (err != 0)
 		goto fail;
 	*out = w;
@@ -235,4 +247,9 @@ void service_kick(struct service *x)
 {
 	if (x->notifier != NULL)
 		notifier_kick(x->notifier);
+}
+
+void service_changed(struct service *x, uint32_t account)
+{
+	waiters_wake(x->watchers, &account, 1);
 }

@@ -19,6 +19,8 @@
 
 struct notifier;
 struct scan;
+struct waiters;
+struct waiters_loop;
 
 /*
  * The part of the configuration that a session goes by. Counted, and never
@@ -44,19 +46,21 @@ void settings_drop(struct settings *s); /* NULL is fine */
 /* The store's domain that speaks for mail of SENDER_DOMAIN: the same one, else the first. */
 const char *settings_domain_for(const struct settings *s, const char *sender_domain);
 
-/* One a process. The members are borrowed, but for the settings, and outlive every thread. */
+/* One a process. The members are borrowed, but for settings and watchers, and outlive every
+ * thread. */
 struct service {
 	struct db *db;
 	struct ids *ids;
 	struct writer *writer;
 	struct login *login;
 	struct notifier *notifier;  /* NULL: nobody notifies (tests) */
+	struct waiters *watchers;   /* by account: who waits for its changes. The service's own */
 	atomic_bool blobs_to_sweep; /* octets were given up: the sweep shall look */
 	pthread_mutex_t settings_lock;
 	struct settings *settings;
 };
 
-/* Takes over S. 0 or ERR_INTERNAL. service_release gives it back; no thread may use X then. */
+/* Takes over S, after 0. 0, ERR_NOMEM, ERR_INTERNAL. service_release gives it back; no thread may use X then. */
 int service_init(struct service *x, struct settings *s);
 void service_release(struct service *x);
 /* The settings in force, held for the caller. Any thread. */
@@ -84,6 +88,7 @@ struct service_worker {
 	uint8_t *list_room;              /* SERVICE_LIST_OCTETS */
 	uint8_t *frame_room;             /* SERVICE_FRAME_OCTETS */
 	struct scan *scan;               /* for a message that is in memory whole */
+	struct waiters_loop *watchers;
 	struct service_waiter *waiting;  /* for numbers */
 	struct service_waiter *waking;   /* those whose numbers have come */
 	struct service_numbers *numbers; /* the reservation under way */
@@ -107,5 +112,7 @@ int service_numbers_prepare(struct db *db);
 
 /* Wakes the notifier: new work is due. Any thread. */
 void service_kick(struct service *x);
+/* Wakes those who watch ACCOUNT: its change log has something new, committed. Any thread. */
+void service_changed(struct service *x, uint32_t account);
 
 #endif

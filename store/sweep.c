@@ -10,7 +10,6 @@
 #define STEP 1000      /* deliveries of one transaction */
 #define BLOCK_STEP 256 /* blocks of octets of one transaction */
 #define CHANGE_STEP 1000
-#define CHANGES_KEPT_US (30 * CLOCK_DAY_US)
 #define CHANGES_EVERY_US CLOCK_HOUR_US
 
 struct sweep {
@@ -19,6 +18,7 @@ struct sweep {
 	bool busy, stopping;
 	uint64_t now_us, keep_us;
 	uint64_t message; /* in hand; 0: none */
+	uint32_t account; /* whose it is */
 	uint32_t index;   /* first delivery of this step */
 	/* What a step comes to. */
 	uint32_t next;
@@ -121,6 +121,7 @@ static void message_done(struct writer_job *job, int result)
 		s->message = 0;
 		return; /* the next turn tries again */
 	}
+	service_changed(s->worker->service, s->account);
 	s->index = s->more ? s->next : 0;
 	if (!s->more) {
 		log_debug("sweep", "message=%llu", (unsigned long long)s->message);
@@ -159,9 +160,10 @@ static int changes_apply(struct writer_job *job, struct kv_txn *txn)
 {
 	struct sweep *s = (struct sweep *)job;
 
-	s->count =
-	    db_change_trim(s->worker->service->db, txn, s->now_us - CHANGES_KEPT_US, CHANGE_STEP);
-	return s->count < 0 ? s->count : 0;
+	int n = db_change_trim(s->worker->service->db, txn, s->now_us - SWEEP_CHANGES_KEPT_US,
+	                       CHANGE_STEP, &s->more);
+
+	return n < 0 ? n : 0;
 }
 
 static void changes_done(struct writer_job *job, int result)
@@ -169,10 +171,12 @@ static void changes_done(struct writer_job *job, int result)
 	struct sweep *s = (struct sweep *)job;
 
 	s->busy = false;
-	if (result != 0)
+	if (result != 0) {
 		log_error("sweep", "changes error=\"%s\"", err_phrase(result));
-	else if (s->count > 0)
-		s->changes_us = 0; /* there may be more */
+	} else if (s->more) {
+		s->changes_us = 0;
+		sweep_turn(s);
+	}
 }
 
 /* --- what is to do ------------------------------------------------------------------------- */
@@ -186,15 +190,21 @@ static void submit(struct sweep *s, int (*apply)(struct writer_job *, struct kv_
 	writer_submit(s->worker->writer, &s->job);
 }
 
-static uint64_t due_message(struct sweep *s)
+/* Takes in hand a message that is due, if there is one. */
+static void take_message(struct sweep *s)
 {
 	struct db *db = s->worker->service->db;
 	struct kv_txn *t = db_read_begin(db);
 	uint64_t time_us, message;
+	struct db_message m;
 	int err = t == NULL ? ERR_NOMEM : db_expiry_due(db, t, s->now_us, &time_us, &message);
 
+	if (err == 0) {
+		s->message = message;
+		s->account = db_message_get(db, t, message, &m) == 0 ? m.account : 0;
+		s->index = 0;
+	}
 	db_read_end(t);
-	return err == 0 ? message : 0;
 }
 
 void sweep_turn(struct sweep *s)
@@ -205,10 +215,8 @@ void sweep_turn(struct sweep *s)
 	if (s->busy || s->stopping)
 		return;
 	s->now_us = clock_now_us();
-	if (s->message == 0) {
-		s->message = due_message(s);
-		s->index = 0;
-	}
+	if (s->message == 0)
+		take_message(s);
 	if (s->message != 0) {
 		settings = service_settings(s->worker->service);
 		s->keep_us = settings->keep_status_s * CLOCK_SECOND_US;
@@ -218,7 +226,7 @@ void sweep_turn(struct sweep *s)
 		submit(s, blobs_apply, blobs_done);
 	} else if (s->changes_us == 0 || mono - s->changes_us >= CHANGES_EVERY_US) {
 		s->changes_us = mono;
-		if (s->now_us > CHANGES_KEPT_US)
+		if (s->now_us > SWEEP_CHANGES_KEPT_US)
 			submit(s, changes_apply, changes_done);
 	}
 }

@@ -6,7 +6,11 @@
 #ifndef IM2000_STORE_SWEEP_H
 #define IM2000_STORE_SWEEP_H
 
+#include "base/clock.h"
 #include "store/service.h"
+
+/* How long the account's log of changes goes back, for `watch`. */
+#define SWEEP_CHANGES_KEPT_US (30 * CLOCK_DAY_US)
 
 struct sweep;
 /* 0 or ERR_NOMEM. */

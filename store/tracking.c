@@ -10,11 +10,12 @@
 
 /* --- track ------------------------------------------------------------------------------- */
 
-static int append_delivery(struct wire_list_writer *w, const struct db_delivery *d)
+int tracking_delivery(const struct db_delivery *d, struct tracking_room *room,
+                      struct msoap_delivery *out)
 {
-	uint8_t labels[WIRE_LABELS_MAX];
-	struct mailbox name;
-	struct msoap_delivery out = {
+	const uint8_t *at = memrchr(d->mailbox.p, '@', d->mailbox.n);
+
+	*out = (struct msoap_delivery) {
 		.notification = (enum wire_notification_status)d->notification,
 		.read = (enum wire_read_status)d->read,
 		.pinned = d->pinned,
@@ -25,15 +26,13 @@ static int append_delivery(struct wire_list_writer *w, const struct db_delivery 
 		.has_text = d->text.n > 0,
 		.text = d->text,
 	};
-	const uint8_t *at = memrchr(d->mailbox.p, '@', d->mailbox.n);
-
 	if (at == NULL)
 		return ERR_MALFORMED;
-	if (span_copy(d->mailbox, name.text, sizeof(name.text)) != 0)
+	if (span_copy(d->mailbox, room->name.text, sizeof(room->name.text)) != 0)
 		return ERR_MALFORMED;
-	name.local_n = (size_t)(at - d->mailbox.p);
-	wire_mailbox_from_name(&name, labels, &out.recipient);
-	return msoap_delivery_append(w, &out);
+	room->name.local_n = (size_t)(at - d->mailbox.p);
+	wire_mailbox_from_name(&room->name, room->labels, &out->recipient);
+	return 0;
 }
 
 /* The deliveries from index FIRST on, as many as there is room and LIMIT for. */
@@ -42,6 +41,8 @@ static int list_deliveries(struct originator *o, struct kv_txn *t, const struct 
 {
 	struct db *db = o->worker->service->db;
 	struct wire_list_writer w;
+	struct tracking_room room;
+	struct msoap_delivery told;
 	struct db_delivery d;
 	uint64_t i;
 	int err;
@@ -49,9 +50,11 @@ static int list_deliveries(struct originator *o, struct kv_txn *t, const struct 
 	wire_list_writer_init(&w, o->worker->list_room, SERVICE_LIST_OCTETS);
 	for (i = first; i < m->recipients && w.count < limit; i++) {
 		err = db_delivery_get(db, t, m->number, (uint32_t)i, &d);
+		if (err == 0)
+			err = tracking_delivery(&d, &room, &told);
 		if (err != 0)
 			return err;
-		err = append_delivery(&w, &d);
+		err = msoap_delivery_append(&w, &told);
 		if (err == ERR_TOO_BIG)
 			break;
 		if (err != 0)

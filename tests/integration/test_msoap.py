@@ -4,6 +4,7 @@ given the first time."""
 # builds: plain asan
 # time-limit: 600
 
+import contextlib
 import hashlib
 import random
 import threading
@@ -454,6 +455,141 @@ class Archive(Msoap):
                 self.assertEqual(set(deliveries(client, sent, limit)), set(names))
             done = client.call("track", id=sent, after=3000).expect("ok").data
             self.assertEqual(done, {"deliveries": []})
+
+
+class Watch(Msoap):
+    """Changes are told to all who wait, wherever they come from."""
+
+    HOUR = 3600             # longer than anything here takes: what comes sooner was woken
+
+    def setUp(self):
+        super().setUp()
+        self.clock = self.site.fake_clock()
+
+    def watch(self, client, after, wait=HOUR):
+        """[(id, recipient, notification status)] and the cursor after them."""
+        done = client.call("watch", after=after, wait=wait).expect("ok").data
+        return [(c["id"], wire.mailbox_text(c["delivery"]["recipient"]),
+                 c["delivery"]["notification"]) for c in done["changes"]], done["next"]
+
+    def recipient(self, command, message_id, **fields):
+        with self.store.client("msrap") as client:
+            client.call(command, id=message_id, **fields).expect("ok")
+
+    def test_woken(self):
+        """By the agent's answer, the recipient, a cancellation and the end of a lifetime; each
+        of several sessions, on whichever worker."""
+        self.two(workers=4)
+        self.store.account("carol")
+        with contextlib.ExitStack() as stack:
+            clients = [stack.enter_context(self.store.originator("alice")) for _ in range(8)]
+            carol = stack.enter_context(self.store.originator("carol"))
+            carol.send("watch", after=0, wait=self.HOUR)
+            own = stack.enter_context(self.store.originator("alice"))
+            after = 0
+
+            def everybody_sees(what, *wanted):
+                nonlocal after
+                for client in clients:
+                    client.send("watch", after=after, wait=self.HOUR)
+                what()
+                for client in clients:
+                    done = client.recv().expect("ok").data
+                    self.assertEqual([
+                        (c["delivery"]["notification"], c["delivery"]["read"],
+                         c["delivery"]["pinned"]) for c in done["changes"]], list(wanted))
+                    self.assertEqual({c["id"] for c in done["changes"]}, {sent["id"]})
+                after = done["next"]
+
+            sent = {}
+            everybody_sees(lambda: sent.update(submit(own, message("one"), "bob@b.example")),
+                           ("notifying", "unread", True))
+            seen, = self.wait_listed(1)
+            everybody_sees(lambda: self.recipient("silence", seen["id"]),
+                           ("silenced", "unread", True))
+            everybody_sees(lambda: self.octets(seen["id"]), ("silenced", "readAll", True))
+            everybody_sees(lambda: self.recipient("unPin", seen["id"]),
+                           ("silenced", "readAll", False))
+            everybody_sees(lambda: sent.update(submit(own, message("two"), "bob@b.example")),
+                           ("notifying", "unread", True))
+            everybody_sees(lambda: own.call("cancel", id=sent["id"]).expect("ok"),
+                           ("withdrawn", "unread", False))
+            # The agent is told, which is a change of the number of attempts.
+            everybody_sees(lambda: None, ("withdrawn", "unread", False))
+            everybody_sees(lambda: sent.update(submit(own, message("three"), "bob@b.example",
+                                                      lifetime=60)),
+                           ("notifying", "unread", True))
+            everybody_sees(lambda: self.clock.move(61), ("expired", "unread", False))
+            # None of it was another account's affair.
+            carol.call("archive", after=0).expect("ok")
+            self.assertEqual(carol.recv().name, "archive")
+
+    def test_nothing_missed(self):
+        """A client that comes and goes while the store is killed sees every change."""
+        self.two()
+        wanted, seen, after = set(), set(), 0
+        for number in range(6):
+            with self.store.originator("alice") as client:
+                for i in range(5):
+                    sent = submit(client, message(f"{number}-{i}"), "bob@b.example")
+                    wanted.add(sent["id"])
+                if number % 2 == 0:
+                    changes, after = self.watch(client, after)
+                    seen.update(c[0] for c in changes if c[2] == "notifying")
+            if number % 3 == 2:
+                self.store.kill()
+                self.store.start()
+        while seen != wanted:
+            with self.store.originator("alice") as client:
+                changes, next_after = self.watch(client, after)
+                self.assertGreater(next_after, after)
+                after = next_after
+                seen.update(c[0] for c in changes if c[2] == "notifying")
+
+    def test_ended(self):
+        """By another command, its time, and the end of the daemon."""
+        self.two()
+        with self.store.originator("alice") as client:
+            sent = submit(client, message("one"), "bob@b.example")
+            _, after = self.watch(client, 0)
+            client.send("watch", after=after, wait=self.HOUR)
+            client.send("track", id=sent["id"])
+            self.assertEqual(client.recv().expect("ok").data, {"changes": [], "next": after})
+            self.assertEqual(len(client.recv().expect("ok").data["deliveries"]), 1)
+            self.assertEqual(self.watch(client, after, wait=1), ([], after))
+            self.assertEqual(self.watch(client, after, wait=0), ([], after))
+            client.send("watch", after=after, wait=self.HOUR)
+            self.store.stop()
+            self.assertEqual(client.recv().expect("ok").data, {"changes": [], "next": after})
+        self.store.start()
+        self.store.set(wait_time="1s")
+        self.store.restart()
+        with self.store.originator("alice") as client:
+            self.assertEqual(self.watch(client, after), ([], after))
+            client.send("watch", after=after, wait=self.HOUR)
+            # A client that goes away while it waits is no trouble.
+
+    def test_log_is_trimmed(self):
+        self.two()
+        with self.store.originator("alice") as client:
+            for i in range(3):
+                submit(client, message(str(i)), "bob@b.example")
+            for seen in self.wait_listed(3):
+                self.recipient("silence", seen["id"])   # so that nothing is repeated
+            harness.wait_for("all is told",
+                             lambda: len(self.watch(client, 0, wait=0)[0]) == 6)
+            self.assertIsNone(client.call("watch", after=0, wait=0).expect("ok").text)
+        self.clock.move(31 * 86400)
+        self.store.restart()
+        with self.store.originator("alice") as client:
+            # The last one stays, so that cursors go on from it.
+            harness.wait_for("old changes are gone",
+                             lambda: len(self.watch(client, 0, wait=0)[0]) == 1)
+            done = client.call("watch", after=1, wait=0).expect("ok")
+            self.assertIn("30 days", done.text)
+            last = client.call("watch", after=done.data["next"], wait=0).expect("ok")
+            self.assertIsNone(last.text)
+            self.assertEqual(last.data["changes"], [])
 
 
 if __name__ == "__main__":
