@@ -436,9 +436,9 @@ class Wait(Case):
         self.bob.write_conf()
         process = self.site.start("im2000", "-c", self.bob.conf, "wait")
         self.waiting()
-        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGTERM)
         process.communicate(timeout=harness.PATIENCE)
-        self.assertEqual(process.returncode, -signal.SIGINT)
+        self.assertEqual(process.returncode, -signal.SIGTERM)
         self.assertEqual(self.bob.json("list"), [])
 
 
