@@ -241,6 +241,28 @@ int wire_pdu_kind(struct span body, uint64_t total, enum wire_pdu *out)
 	return 0;
 }
 
+int wire_response_status(struct span body, uint64_t total, enum wire_status *out)
+{
+	struct der_reader r;
+	struct der_header h;
+
+	*out = WIRE_STATUS_OK;
+	der_reader_init(&r, body, total);
+	if (der_next(&r, &h) && h.first == DER_CONTEXT_WRAP(WIRE_PDU_RESPONSE))
+		der_enter(&r, &h);
+	else
+		der_fail(&r, ERR_MALFORMED);
+	if (der_next(&r, &h) && h.first == DER_CONTEXT(0))
+		der_take_bool(&r, &h);
+	else
+		der_fail(&r, ERR_MALFORMED);
+	if (der_next(&r, &h) && h.first == DER_CONTEXT(1))
+		*out = (enum wire_status)der_take_enum(&r, &h);
+	else
+		der_fail(&r, ERR_MALFORMED);
+	return r.err;
+}
+
 int wire_error_response(enum wire_status status, bool abort, struct span text, bool has_retry_after,
                         uint64_t retry_after, uint8_t *buf, size_t cap, struct span *out)
 {

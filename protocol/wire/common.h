@@ -188,6 +188,12 @@ enum wire_pdu { WIRE_PDU_COMMAND = 1, WIRE_PDU_RESPONSE = 2 };
 int wire_pdu_kind(struct span body, uint64_t total, enum wire_pdu *out);
 
 /*
+ * The status of a response of any of the protocols, from its first octets (16 suffice). 0,
+ * ERR_AGAIN, ERR_MALFORMED. Whether the rest is well formed is not looked at.
+ */
+int wire_response_status(struct span body, uint64_t total, enum wire_status *out);
+
+/*
  * A response with data `none`, which is alike in all four protocols: for errors,
  * and for every answer that carries nothing. TEXT may be empty (then absent).
  * As X_encode; BUF of 64 octets and the text is enough.

@@ -275,6 +275,40 @@ static void test_pdu_kind(void **state)
 	assert_int_equal(wire_pdu_kind(span_of(first, 0), 0, &pdu), ERR_MALFORMED);
 }
 
+/* Of any response, from the first 16 octets of it and from all. */
+static void test_response_status(void **state)
+{
+	static const struct {
+		const char *why, *hex;
+		int err;
+		unsigned status;
+	} cases[] = {
+		{ "ok", "a20c8001008101" "00" "a204a0020000", 0, 0 },
+		{ "withdrawn", "a20c8001ff8101" "12" "a204a0020000", 0, 18 },
+		{ "a command", "a10c800100810100a204a0020000", ERR_MALFORMED, 0 },
+		{ "no abort", "a209810100a204a0020000", ERR_MALFORMED, 0 },
+		{ "no status", "a209800100a204a0020000", ERR_MALFORMED, 0 },
+		{ "abort is no BOOLEAN", "a20c800101810100a204a0020000", ERR_MALFORMED, 0 },
+		{ "empty", "a200", ERR_MALFORMED, 0 },
+	};
+	uint8_t buf[64];
+	enum wire_status status;
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		struct span body = octets(cases[i].hex, buf, sizeof(buf));
+
+		assert_int_equal(wire_response_status(body, body.n, &status), cases[i].err);
+		if (cases[i].err == 0)
+			assert_int_equal(status, cases[i].status);
+	}
+	/* The head of a long answer, and too little of it. */
+	octets("a283100000800100810112a2830ffff5", buf, sizeof(buf));
+	assert_int_equal(wire_response_status(span_of(buf, 11), 0x100005, &status), 0);
+	assert_int_equal(status, WIRE_STATUS_WITHDRAWN);
+	assert_int_equal(wire_response_status(span_of(buf, 10), 0x100005, &status), ERR_AGAIN);
+}
+
 /* The same octets as the module's encoder makes, read by all four. */
 static void test_error_response(void **state)
 {
@@ -346,6 +380,7 @@ int main(void)
 		cmocka_unit_test(test_domain_sizes),
 		cmocka_unit_test(test_locations),
 		cmocka_unit_test(test_pdu_kind),
+		cmocka_unit_test(test_response_status),
 		cmocka_unit_test(test_error_response),
 		cmocka_unit_test(test_names),
 		cmocka_unit_test(test_frame),
