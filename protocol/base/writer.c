@@ -36,6 +36,7 @@ struct writer {
 	struct queue waiting;
 	bool committing;     /* the thread, or a client in its turn */
 	uint64_t commit_us;  /* how long the last commit took */
+	struct writer_counts counts;
 	bool stop;
 };
 
@@ -116,19 +117,21 @@ static void commit_alone(struct kv *kv, struct writer_job *job)
 		job->result = rc;
 }
 
-static void commit_batch(struct kv *kv, struct writer_job *jobs)
+/* Answers whether all went in together. */
+static bool commit_batch(struct kv *kv, struct writer_job *jobs)
 {
 	int rc = commit_together(kv, jobs);
 
 	if (rc == 0)
-		return;
+		return true;
 	if (jobs->next == NULL) { /* it was alone */
 		jobs->result = rc;
-		return;
+		return false;
 	}
 	log_warn("batch", "error=\"%s\" next=\"each job alone\"", err_phrase(rc));
 	for (struct writer_job *job = jobs; job != NULL; job = job->next)
 		commit_alone(kv, job);
+	return false;
 }
 
 /* ---- giving back ------------------------------------------------------------------ */
@@ -156,6 +159,19 @@ static void give_back(struct writer_job *jobs, const struct writer_client *by)
 	}
 }
 
+/* With the writer's lock held: a commit of N jobs. */
+static void count_commit(struct writer *w, size_t n, bool together)
+{
+	size_t i = 0;
+
+	while (i < WRITER_SIZES && n > (size_t)1 << i)
+		i++;
+	w->counts.sizes[i]++;
+	w->counts.jobs += n;
+	w->counts.failed += !together;
+	w->counts.busy_us += w->commit_us;
+}
+
 /*
  * Takes MAX jobs at most, commits them and gives them back. With the writer's lock held, which
  * is given up meanwhile; something waits, and nobody commits.
@@ -164,15 +180,22 @@ static void commit_some(struct writer *w, size_t max, const struct writer_client
 {
 	struct writer_job *jobs = queue_take(&w->waiting, max);
 	uint64_t start_us = clock_mono_us();
+	bool together;
+	size_t n = 0;
 
 	w->committing = true;
 	pthread_mutex_unlock(&w->lock);
-	commit_batch(w->kv, jobs);
+	for (const struct writer_job *job = jobs; job != NULL; job = job->next)
+		n++;
+	together = commit_batch(w->kv, jobs);
+	pthread_mutex_lock(&w->lock);
+	w->commit_us = clock_mono_us() - start_us;
+	count_commit(w, n, together); /* who has his job back finds it counted */
+	pthread_mutex_unlock(&w->lock);
 	/* Before the next may commit: a client's jobs come back in order. */
 	give_back(jobs, by);
 	pthread_mutex_lock(&w->lock);
 	w->committing = false;
-	w->commit_us = clock_mono_us() - start_us;
 	if (w->waiting.first != NULL)
 		pthread_cond_signal(&w->work);
 }
@@ -296,6 +319,13 @@ void writer_client_turn(struct writer_client *c)
 	/* What the callbacks submitted has no turn yet. */
 	if (c->under_way > 0)
 		c->wake(c->ctx);
+}
+
+void writer_counts(struct writer *w, struct writer_counts *out)
+{
+	pthread_mutex_lock(&w->lock);
+	*out = w->counts;
+	pthread_mutex_unlock(&w->lock);
 }
 
 void writer_client_free(struct writer_client *c)

@@ -65,4 +65,15 @@ void writer_client_turn(struct writer_client *c);
 /* Runs the done callbacks that are ready. What they submit waits for the turn after it. */
 void writer_client_collect(struct writer_client *c);
 
+/* What the writer did so far. */
+#define WRITER_SIZES 10 /* at most 1, 2, 4 ... 512 jobs; then more */
+struct writer_counts {
+	uint64_t jobs;                    /* that were given back */
+	uint64_t sizes[WRITER_SIZES + 1]; /* commits by their number of jobs */
+	uint64_t failed;                  /* commits whose jobs were then tried one by one */
+	uint64_t busy_us;                 /* the time of all commits */
+};
+/* Any thread. */
+void writer_counts(struct writer *w, struct writer_counts *out);
+
 #endif

@@ -64,6 +64,13 @@ static void guest_drop(struct guest *g)
 	free(g);
 }
 
+static void guest_failed(struct guest *g)
+{
+	if (g->listener->options.limits != NULL)
+		listen_limits_failed(g->listener->options.limits);
+	guest_drop(g);
+}
+
 static void on_guest_opened(void *ctx)
 {
 	struct guest *g = ctx;
@@ -84,7 +91,7 @@ static void on_guest_closed(void *ctx, int error, const char *why)
 	log_debug("handshake", "peer=%s error=%d why=%s",
 	          address_format(&g->peer, peer, sizeof peer), error,
 	          log_quote(span_str(why), text, sizeof text));
-	guest_drop(g);
+	guest_failed(g);
 }
 
 static const struct stream_handler guest_handler = {
@@ -102,7 +109,7 @@ static void on_deadline(void *ctx)
 
 		log_debug("handshake", "peer=%s error=%d why=\"too slow\"",
 		          address_format(&x->guests.next->peer, peer, sizeof peer), ERR_TIMEOUT);
-		guest_drop(x->guests.next);
+		guest_failed(x->guests.next);
 	}
 	if (x->guests.next != &x->guests)
 		loop_timer_start(x->deadline, x->guests.next->deadline_us - now);

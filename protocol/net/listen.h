@@ -22,6 +22,16 @@ bool listen_limits_take(struct listen_limits *x, const struct address *peer);
 void listen_limits_drop(struct listen_limits *x, const struct address *peer);
 unsigned listen_limits_count(const struct listen_limits *x);
 
+/* What became of connections so far. */
+struct listen_counts {
+	uint64_t taken;
+	uint64_t refused_all, refused_address; /* by each of the two limits */
+	uint64_t failed;                       /* taken, but their handshake was not done in time */
+};
+void listen_limits_counts(const struct listen_limits *x, struct listen_counts *out);
+/* A handshake has failed. */
+void listen_limits_failed(struct listen_limits *x);
+
 struct listen_options {
 	struct address address;      /* port 0: any free one */
 	const char *unix_path;       /* not NULL: a UNIX socket there (mode 0660) instead */

@@ -17,6 +17,7 @@ struct listen_limits {
 	pthread_mutex_t lock;
 	unsigned max_sessions, max_per_address;
 	unsigned sessions;
+	struct listen_counts counts;
 	uint64_t secret; /* so that nobody can choose addresses that share a chain */
 	size_t n_chains; /* a power of two */
 	struct counted **chains;
@@ -90,8 +91,10 @@ static bool take(struct listen_limits *x, const struct address *peer)
 	uint64_t key;
 	bool v6;
 
-	if (x->max_sessions != 0 && x->sessions >= x->max_sessions)
+	if (x->max_sessions != 0 && x->sessions >= x->max_sessions) {
+		x->counts.refused_all++;
 		return false;
+	}
 	at = find(x, peer, &key, &v6);
 	if (at != NULL) {
 		if (*at == NULL) {
@@ -101,11 +104,14 @@ static bool take(struct listen_limits *x, const struct address *peer)
 			(*at)->key = key;
 			(*at)->v6 = v6;
 		}
-		if (x->max_per_address != 0 && (*at)->sessions >= x->max_per_address)
+		if (x->max_per_address != 0 && (*at)->sessions >= x->max_per_address) {
+			x->counts.refused_address++;
 			return false;
+		}
 		(*at)->sessions++;
 	}
 	x->sessions++;
+	x->counts.taken++;
 	return true;
 }
 
@@ -137,14 +143,32 @@ void listen_limits_drop(struct listen_limits *x, const struct address *peer)
 	pthread_mutex_unlock(&x->lock);
 }
 
+/* The lock is no part of what a reader may not change. */
+static pthread_mutex_t *lock_of(const struct listen_limits *x)
+{
+	return (pthread_mutex_t *)&x->lock;
+}
+
 unsigned listen_limits_count(const struct listen_limits *x)
 {
-	/* The lock is no part of what a reader may not change. */
-	pthread_mutex_t *lock = (pthread_mutex_t *)&x->lock;
 	unsigned sessions;
 
-	pthread_mutex_lock(lock);
+	pthread_mutex_lock(lock_of(x));
 	sessions = x->sessions;
-	pthread_mutex_unlock(lock);
+	pthread_mutex_unlock(lock_of(x));
 	return sessions;
+}
+
+void listen_limits_counts(const struct listen_limits *x, struct listen_counts *out)
+{
+	pthread_mutex_lock(lock_of(x));
+	*out = x->counts;
+	pthread_mutex_unlock(lock_of(x));
+}
+
+void listen_limits_failed(struct listen_limits *x)
+{
+	pthread_mutex_lock(&x->lock);
+	x->counts.failed++;
+	pthread_mutex_unlock(&x->lock);
 }

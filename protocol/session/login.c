@@ -72,6 +72,7 @@ struct login {
 	bool ending;
 	struct login_check *first, **last;
 	unsigned waiting;
+	struct login_counts counts;
 	struct table right;    /* remembered right answers */
 	struct table failures; /* until_us: when all failures are forgiven (a virtual schedule) */
 };
@@ -187,9 +188,17 @@ static void deliver(struct loop_task *task)
 		done(ctx, answer);
 }
 
+static void count_answer(struct login_counts *c, enum login_answer answer)
+{
+	c->right += answer == LOGIN_RIGHT;
+	c->wrong += answer == LOGIN_WRONG;
+	c->later += answer == LOGIN_LATER;
+}
+
 /* With the lock held, so that login_cancel cannot come between. */
 static void post(struct login_check *k, enum login_answer answer)
 {
+	count_answer(&k->login->counts, answer);
 	if (k->orphan) {
 		check_free(k);
 		return;
@@ -384,6 +393,7 @@ static void begin(struct login *g, struct login_check *k)
 	if (known_already(g, k, &answer)) {
 		post(k, answer);
 	} else if (g->waiting >= g->queue_max) {
+		g->counts.busy++;
 		post(k, LOGIN_LATER);
 	} else {
 		*g->last = k;
@@ -425,6 +435,14 @@ struct login_check *login_start(struct login *g, struct loop *l, struct span acc
 	begin(g, k);
 	pthread_mutex_unlock(&g->lock);
 	return k;
+}
+
+void login_counts(struct login *g, struct login_counts *out)
+{
+	pthread_mutex_lock(&g->lock);
+	*out = g->counts;
+	out->waiting = g->waiting;
+	pthread_mutex_unlock(&g->lock);
 }
 
 static void unqueue(struct login *g, struct login_check *k)

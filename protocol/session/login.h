@@ -42,6 +42,16 @@ struct login_check *login_start(struct login *g, struct loop *l, struct span acc
                                 struct span secret, const struct password_hash *hash,
                                 const struct address *peer,
                                 void (*done)(void *ctx, enum login_answer answer), void *ctx);
+/* What checks came to so far. */
+struct login_counts {
+	uint64_t right, wrong;
+	uint64_t later; /* over a limit, the queue's included */
+	uint64_t busy;  /* of those, because the queue was full */
+	uint64_t waiting; /* checks in the queue now */
+};
+/* Any thread. */
+void login_counts(struct login *g, struct login_counts *out);
+
 /* No DONE after this. To be called on the loop's thread. NULL is fine. */
 void login_cancel(struct login_check *k);
 

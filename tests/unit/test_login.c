@@ -168,6 +168,7 @@ static void test_answers(void **state)
 		{ "too long", long_secret, &alice_hash, LOGIN_WRONG },
 	};
 	const struct login_options options = { .failures_minute = 1000 };
+	struct login_counts counts;
 	struct fixture f;
 	size_t i;
 
@@ -179,6 +180,10 @@ static void test_answers(void **state)
 		assert_int_equal(ask(&f, "alice", cases[i].secret, cases[i].hash, "192.0.2.1:1"),
 		                 cases[i].answer);
 	}
+	login_counts(f.login, &counts);
+	assert_int_equal(counts.right, 2);
+	assert_int_equal(counts.wrong, i - 2);
+	assert_int_equal(counts.later + counts.busy + counts.waiting, 0);
 	teardown(&f);
 }
 
@@ -267,6 +272,7 @@ static void test_limits(void **state)
 		{ "mapped is IPv4", "a%u", "192.0.2.9:1", "bob", "[::ffff:192.0.2.9]:1", LOGIN_LATER },
 		{ "local has no address", "a%u", NULL, "bob", NULL, LOGIN_WRONG },
 	};
+	struct login_counts counts;
 	struct fixture f;
 	char account[32], peer[64];
 	unsigned n;
@@ -287,6 +293,9 @@ static void test_limits(void **state)
 		}
 		assert_int_equal(ask(&f, cases[i].then_account, wrong_token, &token_hash,
 		                     cases[i].then_peer), cases[i].then);
+		login_counts(f.login, &counts);
+		assert_int_equal(counts.later, cases[i].then == LOGIN_LATER);
+		assert_int_equal(counts.busy, 0);
 		teardown(&f);
 	}
 }
@@ -348,6 +357,7 @@ static void test_a_full_queue_says_later(void **state)
 	const struct login_options options = { .queue = 2, .failures_minute = 1000 };
 	struct fixture f;
 	struct slot slots[10];
+	struct login_counts counts;
 	char account[16];
 	unsigned i, later = 0;
 
@@ -362,6 +372,9 @@ static void test_a_full_queue_says_later(void **state)
 		later += f.answer[i] == LOGIN_LATER;
 	/* Two wait, one more may be in hand already. */
 	assert_in_range(later, 7, 8);
+	login_counts(f.login, &counts);
+	assert_int_equal(counts.busy, later);
+	assert_int_equal(counts.later, later);
 	/* Then there is room again, and tokens never needed it. */
 	assert_int_equal(ask(&f, "alice", "secret", &alice_hash, NULL), LOGIN_RIGHT);
 	teardown(&f);

@@ -251,6 +251,7 @@ static void test_many_at_once(void **state)
 	enum { ROWS = 2000 };
 	struct kvtest *f = *state;
 	struct row *rows = calloc(ROWS, sizeof *rows);
+	struct writer_counts counts;
 	struct writer *w;
 	struct loop l;
 
@@ -266,6 +267,15 @@ static void test_many_at_once(void **state)
 		assert_int_equal(rows[i].result, 0);
 		assert_int_equal(rows[i].order, i);
 	}
+	/* Three full transactions and the rest. */
+	row_init(&rows[0], &l, ROWS, 10);
+	writer_submit(l.client, &rows[0].job);
+	loop_until(&l, ROWS + 1);
+	writer_counts(w, &counts);
+	assert_int_equal(counts.jobs, ROWS + 1);
+	assert_int_equal(counts.sizes[9], 4); /* 257 to 512 */
+	assert_int_equal(counts.sizes[0], 1);
+	assert_int_equal(counts.failed, 0);
 	loop_end(&l);
 	writer_free(w);
 	assert_null(l.wrong);
@@ -281,6 +291,7 @@ static void test_broken_transaction(void **state)
 	enum { ROWS = 20 };
 	struct kvtest *f = *state;
 	struct row rows[ROWS];
+	struct writer_counts counts;
 	struct writer *w;
 	struct loop l;
 
@@ -308,6 +319,9 @@ static void test_broken_transaction(void **state)
 	writer_submit(l.client, &rows[0].job);
 	loop_until(&l, ROWS + 1);
 	assert_int_equal(rows[0].result, 0);
+	writer_counts(w, &counts);
+	assert_int_equal(counts.failed, 1);
+	assert_int_equal(counts.jobs, ROWS + 1);
 	loop_end(&l);
 	writer_free(w);
 	assert_null(l.wrong);
