@@ -11,7 +11,6 @@
 #include "base/log.h"
 #include "session/daemon_state.h"
 
-#define UNIX_PREFIX "unix:"
 #define WORKERS_MAX 64U
 #define SPARE_FILES 256                     /* descriptors for anything but sessions */
 #define EXPIRY_WARNING_US (14 * CLOCK_DAY_US)
@@ -24,126 +23,6 @@ int daemon_refuse_root(const char *program, struct err_text *e)
 	               "%s does not run as root: start it as an ordinary user, for example: "
 	               "setpriv --reuid=mail --regid=mail --init-groups %s ...",
 	               program, program);
-}
-
-/* --- addresses --------------------------------------------------------------------------- */
-
-static struct daemon_endpoint *find_endpoint(struct daemon *d, const char *text)
-{
-	size_t i;
-
-	for (i = 0; i < d->n_endpoints; i++)
-		if (strcmp(d->endpoints[i].text, text) == 0)
-			return &d->endpoints[i];
-	return NULL;
-}
-
-static int new_endpoint(struct daemon *d, const char *text, struct daemon_endpoint **out,
-                        struct err_text *e)
-{
-	size_t services = d->options->n_services;
-	struct daemon_endpoint *p = &d->endpoints[d->n_endpoints];
-
-	p->text = text;
-	if (strncmp(text, UNIX_PREFIX, strlen(UNIX_PREFIX)) == 0) {
-		p->unix_path = text + strlen(UNIX_PREFIX);
-	} else if (address_parse(text, &p->address) < 0) {
-		return err_set(e, ERR_CONFIG,
-		               "listen on \"%s\": not an address and a port (as in 127.0.0.1:4401, "
-		               "[::1]:4401), nor a socket's path (unix:/run/store.sock)", text);
-	}
-	p->services = calloc(services, sizeof(void *));
-	p->alpn = calloc(services + 1, sizeof(void *));
-	d->n_endpoints++; /* from here on it is freed with the rest */
-	if (p->services == NULL || p->alpn == NULL)
-		return err_set(e, ERR_NOMEM, "out of memory");
-	*out = p;
-	return 0;
-}
-
-static int add_service(struct daemon *d, const struct daemon_service *s, const char *text,
-                       struct err_text *e)
-{
-	struct daemon_endpoint *p = find_endpoint(d, text);
-	int rc;
-
-	if (p == NULL) {
-		rc = new_endpoint(d, text, &p, e);
-		if (rc < 0)
-			return rc;
-	}
-	if (p->n > 0 && p->services[p->n - 1] == s)
-		return 0; /* named twice */
-	if (p->n > 0 && p->unix_path != NULL)
-		return err_set(e, ERR_CONFIG,
-		               "listen on %s: both %s and %s, but a UNIX socket has one service", text,
-		               p->services[0]->name, s->name);
-	p->services[p->n] = s;
-	p->alpn[p->n] = s->protocol->alpn;
-	p->n++;
-	return 0;
-}
-
-/* Which services share which address: ALPN tells them apart. */
-static int collect_endpoints(struct daemon *d, struct err_text *e)
-{
-	const struct daemon_options *o = d->options;
-	size_t n = 0;
-	size_t i, k;
-	int rc;
-
-	for (i = 0; i < o->n_services; i++)
-		n += o->services[i].n_addresses;
-	if (n == 0)
-		return err_set(e, ERR_CONFIG, "%s has no address to listen on", o->program);
-	d->endpoints = calloc(n, sizeof *d->endpoints);
-	if (d->endpoints == NULL)
-		return err_set(e, ERR_NOMEM, "out of memory");
-	for (i = 0; i < o->n_services; i++) {
-		for (k = 0; k < o->services[i].n_addresses; k++) {
-			rc = add_service(d, &o->services[i], o->services[i].addresses[k], e);
-			if (rc < 0)
-				return rc;
-		}
-	}
-	return 0;
-}
-
-/*
- * The workers share a port (SO_REUSEPORT), and the kernel lets a second daemon of
- * the same user share it too. So the port is tried without sharing first.
- */
-static int check_free(const struct daemon_endpoint *p, struct err_text *e)
-{
-	int on = 1;
-	int rc = 0;
-	int fd;
-
-	if (p->unix_path != NULL || address_port(&p->address) == 0)
-		return 0;
-	fd = socket(p->address.u.sa.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (fd < 0)
-		return 0; /* the listener will say what is wrong */
-	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-	if (p->address.u.sa.sa_family == AF_INET6)
-		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on); /* as listeners do */
-	if (bind(fd, &p->address.u.sa, p->address.n) < 0 && errno == EADDRINUSE)
-		rc = err_set(e, ERR_IO,
-		             "listen on %s: address already in use: another program (or another "
-		             "one of these daemons) listens there", p->text);
-	close(fd);
-	return rc;
-}
-
-static void free_endpoints(struct daemon *d)
-{
-	size_t i;
-
-	for (i = 0; i < d->n_endpoints; i++) {
-		free(d->endpoints[i].services);
-		free(d->endpoints[i].alpn);
-	}
-	free(d->endpoints);
 }
 
 /* --- TLS and limits ---------------------------------------------------------------------- */
@@ -268,6 +147,7 @@ static void on_stop_signal(uv_signal_t *handle, int number)
 
 	log_info("stop", "signal=%s hurry=%s", number == SIGINT ? "INT" : "TERM",
 	         s->stopping ? "yes" : "no");
+	supervisor_tell("STOPPING=1\nSTATUS=finishing what is in hand");
 	/* Who asks twice does not want to wait. */
 	stop_workers(s->daemon, s->stopping);
 	s->stopping = true;
@@ -284,13 +164,20 @@ static void on_hangup(uv_signal_t *handle, int number)
 	(void)number;
 	if (d->options->reload == NULL || s->stopping)
 		return;
+	supervisor_tell("RELOADING=1\nMONOTONIC_USEC=%llu\nSTATUS=reading the configuration",
+	                (unsigned long long)clock_mono_us());
 	rc = d->options->reload(d->options->app, d, &e);
-	if (rc < 0)
+	d->reloads[rc == 0]++;
+	if (rc < 0) {
+		const char *text = e.text[0] != '\0' ? e.text : err_phrase(rc);
+
 		log_error("reload", "result=\"the old configuration stays\" why=%s",
-		          log_quote(span_str(e.text[0] != '\0' ? e.text : err_phrase(rc)), why,
-		                    sizeof why));
-	else
+		          log_quote(span_str(text), why, sizeof why));
+		supervisor_tell("READY=1\nSTATUS=the old configuration stays: %s", text);
+	} else {
 		log_info("reload", "result=done");
+		supervisor_tell("READY=1\nSTATUS=serving");
+	}
 }
 
 static void watch_signals(struct daemon *d, struct signals *s)
@@ -316,29 +203,25 @@ static void on_workers_ended(struct loop_task *task)
 	loop_stop(d->loop);
 }
 
-static void print_ready(const struct daemon *d)
+static void say_ready(const struct daemon *d)
 {
 	const struct daemon_options *o = d->options;
-	char address[64];
-	size_t i, k;
+	char address[64], metrics[160];
 
 	fputs("ready", stdout);
-	for (i = 0; i < o->n_services; i++) {
-		const struct daemon_service *s = &o->services[i];
+	for (size_t i = 0; i < o->n_services; i++) {
+		const struct daemon_endpoint *p = daemon_addresses_first(d, &o->services[i]);
 
-		for (k = 0; s->n_addresses > 0 && k < d->n_endpoints; k++) {
-			const struct daemon_endpoint *p = &d->endpoints[k];
-
-			if (strcmp(p->text, s->addresses[0]) != 0)
-				continue;
-			printf(" %s=%s", s->name,
-			       p->unix_path != NULL
-			           ? p->text
-			           : address_format(&p->address, address, sizeof address));
-		}
+		if (p == NULL)
+			continue;
+		printf(" %s=%s", o->services[i].name,
+		       p->unix_path != NULL ? p->text
+		                            : address_format(&p->address, address, sizeof address));
 	}
-	putchar('\n');
+	daemon_metrics_ready(d->metrics, metrics, sizeof metrics);
+	printf("%s\n", metrics);
 	fflush(stdout);
+	supervisor_tell("READY=1\nSTATUS=serving");
 }
 
 static unsigned count_workers(const struct daemon_options *o)
@@ -355,11 +238,10 @@ static unsigned count_workers(const struct daemon_options *o)
 static int prepare(struct daemon *d, struct err_text *e)
 {
 	const struct daemon_options *o = d->options;
-	size_t i;
-	int rc = collect_endpoints(d, e);
+	int rc = daemon_addresses_collect(d, e);
 
-	for (i = 0; rc == 0 && i < d->n_endpoints; i++)
-		rc = check_free(&d->endpoints[i], e);
+	if (rc == 0)
+		rc = daemon_addresses_check(d, e);
 	if (rc == 0)
 		rc = daemon_reconfigure(d, &o->tls, &o->limits, e);
 	if (rc < 0)
@@ -387,12 +269,13 @@ static int run_workers(struct daemon *d, struct err_text *e)
 	watch_signals(d, &signals);
 	/* Held by this thread until all are there, so that a start that fails ends like any other. */
 	d->alive = 1;
+	rc = daemon_metrics_start(d, e);
 	for (i = 0; i < n && rc == 0; i++) {
 		d->workers[i].number = i;
 		rc = daemon_worker_create(d, &d->workers[i], e);
 	}
 	if (rc == 0)
-		print_ready(d);
+		say_ready(d);
 	else
 		stop_workers(d, true);
 	pthread_mutex_lock(&d->lock);
@@ -400,6 +283,7 @@ static int run_workers(struct daemon *d, struct err_text *e)
 		loop_post(d->loop, &d->ended);
 	pthread_mutex_unlock(&d->lock);
 	loop_run(d->loop);
+	daemon_metrics_stop(d->metrics);
 	for (i = 0; i < d->n_workers; i++)
 		daemon_worker_join(&d->workers[i]);
 	loop_free(d->loop);
@@ -408,7 +292,11 @@ static int run_workers(struct daemon *d, struct err_text *e)
 
 int daemon_run(const struct daemon_options *options, struct err_text *e)
 {
-	struct daemon d = { .options = options };
+	struct daemon d = {
+		.options = options,
+		.metrics_fd = -1,
+		.started_us = clock_now_us(),
+	};
 	int rc;
 
 	if (pthread_mutex_init(&d.lock, NULL) != 0)
@@ -423,7 +311,7 @@ int daemon_run(const struct daemon_options *options, struct err_text *e)
 	free(d.workers);
 	listen_limits_free(d.listen_limits);
 	free_configuration(&d);
-	free_endpoints(&d);
+	daemon_addresses_free(&d);
 	pthread_cond_destroy(&d.reported);
 	pthread_mutex_destroy(&d.lock);
 	return rc;

@@ -5,6 +5,7 @@
 #ifndef IM2000_SESSION_DAEMON_H
 #define IM2000_SESSION_DAEMON_H
 
+#include "base/metrics.h"
 #include "base/writer.h"
 #include "net/listen.h"
 #include "session/server.h"
@@ -44,17 +45,26 @@ struct daemon_options {
 	 * daemon_reconfigure. An error is logged; the old stays in force. NULL: SIGHUP is ignored.
 	 */
 	int (*reload)(void *app, struct daemon *d, struct err_text *e);
-	void *app; /* for these three, and daemon_worker_app */
+	/*
+	 * Where metrics are served by HTTP (docs/operations.md): "127.0.0.1:9400", "[::1]:9400" or
+	 * "unix:/path", see daemon_metrics_allowed. NULL: nowhere.
+	 */
+	const char *metrics;
+	/* On the main thread, for each time they are asked for: the program's own. May be NULL. */
+	void (*measure)(void *app, struct metrics *m);
+	void *app; /* for these four, and daemon_worker_app */
 };
 
 /*
  * Serves until SIGTERM or SIGINT: prints the ready line to stdout once all
  * listeners are there ("ready msoap=127.0.0.1:4401 msrap=127.0.0.1:4402"; of
- * several addresses the first), then at the signal stops listening, lets each
- * session finish the command in hand (10 s at most, or until a second signal),
- * stops the workers. SIGPIPE is ignored from then on. One daemon a process, to be
- * called on the main thread; OPTIONS and what they point to must stay. 0, or an
- * error with E filled.
+ * several addresses the first; "metrics=..." at the end where they are served),
+ * then at the signal stops listening, lets each session finish the command in
+ * hand (10 s at most, or until a second signal), stops the workers. SIGPIPE is
+ * ignored from then on. A service manager may hand over the sockets, and is told
+ * of the state (session/supervisor.h). One daemon a process, to be called on the
+ * main thread; OPTIONS and what they point to must stay. 0, or an error with E
+ * filled.
  */
 int daemon_run(const struct daemon_options *options, struct err_text *e);
 
@@ -64,6 +74,14 @@ int daemon_run(const struct daemon_options *options, struct err_text *e);
  */
 int daemon_reconfigure(struct daemon *d, const struct tls_options *tls,
                        const struct server_limits *limits, struct err_text *e);
+
+/* Whether TEXT is an address that metrics may be served at: a loopback one, or a UNIX socket. */
+bool daemon_metrics_allowed(const char *text);
+
+/* The families that every program with a writer and logins has. */
+void daemon_measure_writer(struct metrics *m, struct writer *w);
+struct login;
+void daemon_measure_logins(struct metrics *m, struct login *g);
 
 /* A server_protocol's open gets the worker as its APP argument. */
 struct loop *daemon_worker_loop(struct daemon_worker *w);

@@ -1,6 +1,7 @@
 /*
  * What a daemon holds, for the files daemon*.c alone: daemon.c has the process
- * (addresses, signals, start and end), daemon_worker.c a worker's thread.
+ * (signals, start and end), daemon_address.c where it listens, daemon_worker.c a
+ * worker's thread, daemon_measure.c what it tells of itself, daemon_metrics.c how.
  */
 #ifndef IM2000_SESSION_DAEMON_STATE_H
 #define IM2000_SESSION_DAEMON_STATE_H
@@ -8,12 +9,14 @@
 #include <pthread.h>
 
 #include "session/daemon.h"
+#include "session/supervisor.h"
 
 /* One address to listen on, and the services that share it. */
 struct daemon_endpoint {
-	const char *text;        /* as the configuration says it */
-	const char *unix_path;   /* NULL: by TCP */
+	char *text;              /* as the configuration says it, or would */
+	const char *unix_path;   /* in TEXT; NULL: by TCP */
 	struct address address;  /* with the kernel's port once worker 0 listens */
+	int fd;                  /* a socket that was handed over, else -1 */
 	const struct daemon_service **services;
 	const char **alpn;       /* the services' protocols, NULL at the end */
 	size_t n;
@@ -32,6 +35,12 @@ struct daemon_session {
 	struct server_session *session;
 };
 
+/* A service as a worker serves it: the protocol, counted. */
+struct daemon_served {
+	struct server_protocol protocol;
+	struct server_counts counts;
+};
+
 /* A listener of a worker. */
 struct daemon_spot {
 	struct daemon_worker *worker;
@@ -43,6 +52,7 @@ struct daemon_worker {
 	struct daemon *daemon;
 	unsigned number;
 	pthread_t thread;
+	struct daemon_served *served; /* as many as services */
 	/* The worker's thread's own. */
 	void *state;
 	struct daemon_spot *spots; /* as many as endpoints */
@@ -62,6 +72,8 @@ struct daemon {
 	const struct daemon_options *options;
 	struct daemon_endpoint *endpoints;
 	size_t n_endpoints;
+	int metrics_fd; /* a socket for metrics that was handed over, else -1 */
+	struct daemon_metrics *metrics; /* NULL: none are served */
 	struct listen_limits *listen_limits;
 	struct daemon_worker *workers;
 	unsigned n_workers; /* whose threads were started */
@@ -72,7 +84,34 @@ struct daemon {
 	struct daemon_limits *limits; /* the newest first */
 	unsigned alive;         /* workers whose threads have not ended their work */
 	struct loop_task ended; /* posted to `loop` when the last has */
+	uint64_t started_us;
+	uint64_t reloads[2]; /* that failed, that were done; the main thread's */
 };
+
+/*
+ * Fills d->endpoints from the options and from the sockets that the service manager handed over.
+ * A socket that is named for a service is where that listens, whatever is configured; another
+ * one goes to the services whose configuration has its address. 0, or an error with E filled.
+ */
+int daemon_addresses_collect(struct daemon *d, struct err_text *e);
+/* Whether another program has one of the ports. 0, or an error with E filled. */
+int daemon_addresses_check(const struct daemon *d, struct err_text *e);
+/* The first endpoint of S as the configuration has them. NULL: none. */
+const struct daemon_endpoint *daemon_addresses_first(const struct daemon *d,
+                                                     const struct daemon_service *s);
+void daemon_addresses_free(struct daemon *d);
+
+/*
+ * Serves the metrics on d->loop, where the options name an address. 0, or an error with E filled.
+ * d->metrics tells what is there.
+ */
+int daemon_metrics_start(struct daemon *d, struct err_text *e);
+/* NULL is fine. */
+void daemon_metrics_stop(struct daemon_metrics *x);
+/* All families, the program's last. On the main thread. */
+void daemon_measure(struct daemon *d, struct metrics *m);
+/* " metrics=..." for the ready line, or nothing. */
+void daemon_metrics_ready(const struct daemon_metrics *x, char *out, size_t cap);
 
 /* For the next connection: the configuration held, the limits. Any thread. */
 struct tls_config *daemon_hold_tls(void *ctx);

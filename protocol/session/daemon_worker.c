@@ -1,4 +1,6 @@
 /* A worker of a daemon: a thread with a loop, listeners and sessions. See daemon_state.h. */
+#include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 
 #include "base/clock.h"
@@ -31,15 +33,15 @@ static void on_ended(void *ctx, struct server_session *s)
 	end_if_done(w);
 }
 
-static const struct server_protocol *protocol_of(const struct daemon_endpoint *p, const char *alpn)
+static const struct server_protocol *protocol_of(const struct daemon_worker *w,
+                                                 const struct daemon_endpoint *p,
+                                                 const char *alpn)
 {
-	size_t i;
+	const struct daemon_service *all = w->daemon->options->services;
 
-	if (p->unix_path != NULL)
-		return p->services[0]->protocol;
-	for (i = 0; i < p->n; i++)
-		if (strcmp(p->alpn[i], alpn) == 0)
-			return p->services[i]->protocol;
+	for (size_t i = 0; i < p->n; i++)
+		if (p->unix_path != NULL || strcmp(p->alpn[i], alpn) == 0)
+			return &w->served[p->services[i] - all].protocol;
 	return NULL;
 }
 
@@ -52,7 +54,7 @@ static void on_accepted(void *ctx, struct stream *stream)
 	struct stream_info info;
 
 	stream_info(stream, &info);
-	protocol = protocol_of(spot->endpoint, info.alpn);
+	protocol = protocol_of(w, spot->endpoint, info.alpn);
 	if (x == NULL || protocol == NULL) {
 		stream_free(stream);
 		goto refused;
@@ -117,7 +119,8 @@ static void on_hurry(struct loop_task *task)
 
 /*
  * Worker 0 binds first; the others join it at the port that the kernel gave. A
- * UNIX socket cannot be shared in this way: all its sessions are worker 0's.
+ * UNIX socket cannot be shared in this way: all its sessions are worker 0's. A
+ * socket that was handed over is shared by all: who comes first accepts.
  */
 static int listen_everywhere(struct daemon_worker *w, struct err_text *e)
 {
@@ -131,7 +134,7 @@ static int listen_everywhere(struct daemon_worker *w, struct err_text *e)
 		const struct listen_options options = {
 			.address = p->address,
 			.unix_path = p->unix_path,
-			.fd = -1,
+			.fd = p->fd < 0 ? -1 : fcntl(p->fd, F_DUPFD_CLOEXEC, 0),
 			.alpn = p->alpn,
 			.tls = daemon_hold_tls,
 			.limits = d->listen_limits,
@@ -143,6 +146,9 @@ static int listen_everywhere(struct daemon_worker *w, struct err_text *e)
 		spot->endpoint = p;
 		if (p->unix_path != NULL && w->number > 0)
 			continue;
+		if (p->fd >= 0 && options.fd < 0)
+			return err_set(e, ERR_IO, "listen on %s: %s", p->text,
+			               strerrordesc_np(errno));
 		rc = listener_create(w->loop, &options, &spot->listener, e);
 		if (rc < 0)
 			return rc;
@@ -225,6 +231,12 @@ static void *work(void *ctx)
 	return NULL;
 }
 
+static void free_parts(struct daemon_worker *w)
+{
+	free(w->spots);
+	free(w->served);
+}
+
 int daemon_worker_create(struct daemon *d, struct daemon_worker *w, struct err_text *e)
 {
 	int rc;
@@ -233,8 +245,15 @@ int daemon_worker_create(struct daemon *d, struct daemon_worker *w, struct err_t
 	w->stop.run = on_stop;
 	w->hurry.run = on_hurry;
 	w->spots = calloc(d->n_endpoints, sizeof *w->spots);
-	if (w->spots == NULL)
+	w->served = calloc(d->options->n_services, sizeof *w->served);
+	if (w->spots == NULL || w->served == NULL) {
+		free_parts(w);
 		return err_set(e, ERR_NOMEM, "out of memory");
+	}
+	for (size_t i = 0; i < d->options->n_services; i++) {
+		w->served[i].protocol = *d->options->services[i].protocol;
+		w->served[i].protocol.counts = &w->served[i].counts;
+	}
 	pthread_mutex_lock(&d->lock);
 	d->alive++;
 	pthread_mutex_unlock(&d->lock);
@@ -242,7 +261,7 @@ int daemon_worker_create(struct daemon *d, struct daemon_worker *w, struct err_t
 		pthread_mutex_lock(&d->lock);
 		d->alive--;
 		pthread_mutex_unlock(&d->lock);
-		free(w->spots);
+		free_parts(w);
 		return err_set(e, ERR_IO, "worker %u: no more threads are allowed", w->number);
 	}
 	d->n_workers++;
@@ -274,7 +293,7 @@ void daemon_worker_stop(struct daemon_worker *w, bool hurry)
 void daemon_worker_join(struct daemon_worker *w)
 {
 	pthread_join(w->thread, NULL);
-	free(w->spots);
+	free_parts(w);
 }
 
 /* --- what programs ask ------------------------------------------------------------------- */

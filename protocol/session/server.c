@@ -109,6 +109,7 @@ static void end(struct server_session *s)
 		return;
 	s->phase = OVER;
 	s->protocol->close(s->state);
+	server_count_session(s, false);
 	if (s->ended != NULL)
 		s->ended(s->ctx, s);
 	loop_timer_free(s->timer);
@@ -281,6 +282,7 @@ int server_start(struct loop *l, struct stream *stream, const struct server_prot
 	rc = protocol->open(s, app, &s->state);
 	if (rc < 0)
 		goto no_state;
+	server_count_session(s, true);
 	server_leave(s);
 	return 0;
 no_state:

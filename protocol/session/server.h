@@ -11,10 +11,26 @@
 #ifndef IM2000_SESSION_SERVER_H
 #define IM2000_SESSION_SERVER_H
 
+#include <stdatomic.h>
+
 #include "net/stream.h"
 #include "wire/common.h"
 
 struct server_session;
+
+/*
+ * What the sessions of a protocol did so far. Added to by the thread of their loop, read by any:
+ * who counts for several threads gives each its own.
+ */
+#define SERVER_KINDS 24
+struct server_counts {
+	atomic_ullong begun, ended;          /* sessions */
+	atomic_ullong octets_in, octets_out; /* of commands and answers, without TLS */
+	/* Answers by the command's kind (0: none that is known) and their status. */
+	atomic_ullong answers[SERVER_KINDS][WIRE_STATUS_COUNT];
+};
+/* "retrieve": the name of KIND in the protocol ALPN; NULL: there is none. "" for 0. */
+const char *server_kind_name(const char *alpn, unsigned kind);
 
 /* How the session shall treat a command frame; answered by `classify`. */
 enum server_frame {
@@ -58,6 +74,7 @@ struct server_protocol {
 	/* The session is over (closed, broken, timed out), maybe with a command in hand: free the
 	 * state. Nothing may be called on S after. */
 	void (*close)(void *state);
+	struct server_counts *counts; /* NULL: nobody counts */
 };
 
 struct server_limits {

@@ -74,6 +74,7 @@ static bool fill(struct server_session *s, uint64_t wanted)
 		server_touch(s);
 	buf_commit(&s->in, (size_t)r);
 	s->turn_octets += (size_t)r;
+	server_count_octets(s, (size_t)r, 0);
 	s->much = (size_t)r >= READ_FIRST;
 	/*
 	 * A short read means that there is no more, or for TLS the end of a record: only who
@@ -98,6 +99,7 @@ static bool give(struct server_session *s, struct span head, uint64_t total, boo
 	s->body_open = stream;
 	s->body_left = total - head.n;
 	server_touch(s);
+	server_count_command(s, head, total);
 	s->protocol->command(s->state, head, total);
 	if (s->phase == OVER)
 		return false;

@@ -1,7 +1,8 @@
 /*
  * The state of a server session, for the files server*.c alone: server.c has
  * its beginning, time and end, server_read.c the way of a command to the
- * handler, server_write.c the way of its answer back.
+ * handler, server_write.c the way of its answer back, server_counts.c what is
+ * counted on the way.
  *
  * A session is a state machine. The phases say what is with the command;
  * beside them stand three facts that go with several phases: octets of an
@@ -58,6 +59,7 @@ struct server_session {
 	size_t paced;       /* octets of a frame since since_us was set */
 	size_t turn_octets;
 	unsigned turn_commands;
+	unsigned kind;  /* of the command in hand, for counting; 0: unknown, or none */
 	unsigned depth; /* how many of our functions are under way above a callback */
 	enum server_phase phase;
 	bool body_open : 1;
@@ -96,6 +98,16 @@ void server_run(struct server_session *s);
 bool server_wake(struct server_session *s);
 /* Whether octets from the peer are of use now. */
 bool server_wants_read(const struct server_session *s);
+
+/* server_counts.c: each does nothing where nobody counts. */
+
+/* A command, whose first octets are HEAD, is given to the handler. */
+void server_count_command(struct server_session *s, struct span head, uint64_t total);
+/* An answer to it, or the session's own word: STATUS, or what stands in the FRAME. */
+void server_count_status(struct server_session *s, enum wire_status status);
+void server_count_answer(struct server_session *s, struct span frame);
+void server_count_octets(struct server_session *s, size_t in, size_t out);
+void server_count_session(struct server_session *s, bool begins);
 
 /* server_write.c */
 

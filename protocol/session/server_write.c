@@ -28,6 +28,7 @@ static void put(struct server_session *s, struct span p)
 			return; /* broken: `closed` is on its way */
 		if (r < 0)
 			r = 0;
+		server_count_octets(s, 0, (size_t)r);
 	}
 	if ((size_t)r == p.n)
 		return;
@@ -48,6 +49,7 @@ void server_flush(struct server_session *s)
 			return;
 		}
 		buf_consume(&s->out, (size_t)r);
+		server_count_octets(s, 0, (size_t)r);
 	}
 }
 
@@ -56,6 +58,7 @@ static void answered(struct server_session *s)
 {
 	s->phase = READING;
 	s->woken = false;
+	s->kind = 0;
 	server_touch(s);
 	if (s->close_after)
 		server_finish(s);
@@ -68,6 +71,7 @@ static void put_error(struct server_session *s, enum wire_status status, bool ab
 	uint8_t frame[64 + ERROR_TEXT_MAX];
 	struct span out;
 
+	server_count_status(s, status);
 	if (text.n > ERROR_TEXT_MAX) {
 		text.n = ERROR_TEXT_MAX;
 		/* Not in the middle of a character. */
@@ -105,6 +109,7 @@ void server_reply(struct server_session *s, struct span frame)
 {
 	if (!owes(s))
 		return;
+	server_count_answer(s, frame);
 	put(s, frame);
 	if (s->phase != ABORTED)
 		answered(s);
@@ -129,6 +134,7 @@ void server_reply_start(struct server_session *s, struct span head, uint64_t res
 {
 	if (!owes(s))
 		return;
+	server_count_answer(s, head);
 	put(s, head);
 	if (s->phase == ABORTED) {
 		server_later(s);
@@ -151,6 +157,7 @@ size_t server_write(struct server_session *s, const void *p, size_t n)
 	r = stream_write(s->stream, p, n);
 	if (r < 0)
 		r = 0;
+	server_count_octets(s, 0, (size_t)r);
 	if ((size_t)r < n)
 		block(s);
 	s->rest -= (size_t)r;

@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -229,6 +230,28 @@ static void read_line(int fd, char *out, size_t cap)
 	out[n] = '\0';
 }
 
+/* In the child: as a service manager would start it. OUT, its pipe, is moved out of the way. */
+static int be_managed(const struct fixture *f, int out)
+{
+	char number[16];
+	int high = fcntl(out, F_DUPFD, 40), fds[4];
+
+	if (f->manager != NULL)
+		setenv("NOTIFY_SOCKET", f->manager, 1);
+	if (f->n_handed == 0)
+		return high;
+	for (unsigned i = 0; i < f->n_handed; i++)
+		fds[i] = fcntl(f->handed[i], F_DUPFD, 40);
+	for (unsigned i = 0; i < f->n_handed; i++)
+		dup2(fds[i], 3 + (int)i);
+	snprintf(number, sizeof number, "%d", (int)getpid());
+	setenv("LISTEN_PID", number, 1);
+	snprintf(number, sizeof number, "%u", f->n_handed);
+	setenv("LISTEN_FDS", number, 1);
+	setenv("LISTEN_FDNAMES", f->handed_names, 1);
+	return high;
+}
+
 void daemon_start(struct fixture *f)
 {
 	int pipe_fds[2];
@@ -240,6 +263,7 @@ void daemon_start(struct fixture *f)
 	assert_true(f->pid >= 0);
 	if (f->pid == 0) {
 		close(pipe_fds[0]);
+		pipe_fds[1] = be_managed(f, pipe_fds[1]);
 		dup2(pipe_fds[1], STDOUT_FILENO);
 		exit(run_daemon(&f->options, &f->app, pipe_fds[1]));
 	}

@@ -29,8 +29,12 @@ struct fixture {
 	struct daemon_service services[3];
 	struct daemon_options options;
 	struct app app;
+	int handed[4]; /* sockets to hand over, by a service manager's protocol */
+	unsigned n_handed;
+	const char *handed_names;
+	const char *manager; /* NOTIFY_SOCKET; NULL: none */
 	pid_t pid;
-	char ready[256]; /* the line, or the error's text */
+	char ready[600]; /* the line, or the error's text */
 	char address[64];
 	SSL_CTX *ctx;
 };
