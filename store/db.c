@@ -21,6 +21,7 @@ const char *const db_table_names[DB_TABLES + 1] = {
 	[DB_CONTENT] = "content",
 	[DB_BLOB] = "blob",
 	[DB_BLOCK_DATA] = "block",
+	[DB_LEAF] = "leaf",
 	[DB_SWEEP] = "sweep",
 	[DB_SUBMISSION] = "submission",
 	[DB_ARCHIVE] = "archive",

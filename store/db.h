@@ -192,6 +192,27 @@ int db_blob_sweep(struct db *db, struct kv_txn *t, unsigned limit);
 int db_octets(struct db *db, struct kv_txn *t, const struct db_message *m, uint64_t at,
               struct span *out);
 
+/*
+ * Leaf hashes of a blob's blocks (message/digest.h), so that a proof needs no octets. They are
+ * kept for blobs of more than one block, from the first block on; a store made before there
+ * were any has none.
+ */
+#define DB_LEAF_RUN 16 /* blocks whose hashes stand in one record; a power of two */
+/*
+ * Puts those of the N blocks from FIRST on. When those before FIRST are not kept, these
+ * are not either (0 all the same).
+ */
+int db_leaf_put(struct db *db, struct kv_txn *t, uint64_t blob, uint32_t first,
+                const uint8_t (*leaf)[32], size_t n);
+/*
+ * The root of the subtree of the COUNT blocks from FIRST on: a leaf (COUNT 1), or a whole run
+ * (DB_LEAF_RUN, aligned). ERR_NOT_FOUND: not kept, or another count.
+ */
+int db_leaf_get(struct db *db, struct kv_txn *t, uint64_t blob, uint64_t first, uint64_t count,
+                uint8_t hash[32]);
+/* The blob whose blocks are the blocks of M. ERR_NOT_FOUND: there is none such. */
+int db_leaf_blob(struct db *db, struct kv_txn *t, const struct db_message *m, uint64_t *blob);
+
 /* --- messages by something else ------------------------------------------------------- */
 
 /* The message of an account's submissionId. */

@@ -127,9 +127,10 @@ int db_blob_reference(struct db *db, struct kv_txn *t, uint64_t number, int delt
 	return rc;
 }
 
-/* Deletes up to LIMIT blocks of BLOB. *DONE: none is left. How many went, or an error. */
-static int blob_sweep_blocks(struct db *db, struct kv_txn *t, uint64_t blob, int limit,
-                             bool *done)
+/* Deletes up to LIMIT of BLOB's entries in TABLE. *DONE: none is left. How many went, or an
+ * error. */
+static int blob_sweep_table(struct db *db, struct kv_txn *t, enum db_table table, uint64_t blob,
+                            int limit, bool *done)
 {
 	struct db_key from = db_key64_32(blob, 0);
 	struct span key, value;
@@ -137,7 +138,7 @@ static int blob_sweep_blocks(struct db *db, struct kv_txn *t, uint64_t blob, int
 	int n = 0, rc;
 
 	*done = false;
-	rc = kv_cursor_open(t, db->table[DB_BLOCK_DATA], &c);
+	rc = kv_cursor_open(t, db->table[table], &c);
 	if (rc != 0)
 		return rc;
 	rc = kv_cursor_seek(c, db_key_span(&from), &key, &value);
@@ -153,6 +154,19 @@ static int blob_sweep_blocks(struct db *db, struct kv_txn *t, uint64_t blob, int
 		return rc;
 	*done = rc == ERR_NOT_FOUND || key.n != from.n || kv_get_u64(key.p) != blob;
 	return n;
+}
+
+/* The same of all that is kept of BLOB: leaf hashes, then blocks. */
+static int blob_sweep_octets(struct db *db, struct kv_txn *t, uint64_t blob, int limit, bool *done)
+{
+	int n = blob_sweep_table(db, t, DB_LEAF, blob, limit, done), blocks;
+
+	if (n < 0 || !*done || n == limit) {
+		*done = false;
+		return n;
+	}
+	blocks = blob_sweep_table(db, t, DB_BLOCK_DATA, blob, limit - n, done);
+	return blocks < 0 ? blocks : n + blocks;
 }
 
 int db_blob_sweep(struct db *db, struct kv_txn *t, unsigned limit)
@@ -171,7 +185,7 @@ int db_blob_sweep(struct db *db, struct kv_txn *t, unsigned limit)
 		if (rc != 0)
 			return n > 0 ? db_late(rc) : rc;
 		blob = db_key64(kv_get_u64(key.p));
-		rc = blob_sweep_blocks(db, t, kv_get_u64(blob.octets), most - n, &done);
+		rc = blob_sweep_octets(db, t, kv_get_u64(blob.octets), most - n, &done);
 		if (rc < 0)
 			return db_late(rc);
 		n += rc;

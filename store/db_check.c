@@ -474,6 +474,7 @@ static void check_blob(struct check *c, struct span key, struct span value)
 	struct span mark;
 	uint32_t n;
 	bool swept;
+	int rc;
 
 	if (db_blob_decode(key, value, &b) != 0) {
 		say_damaged(c, DB_BLOB, key);
@@ -488,8 +489,14 @@ static void check_blob(struct check *c, struct span key, struct span value)
 		say(c, "blob %llu: %s", LL(b.number),
 		    swept ? "to be swept, though it has references"
 		          : "has no reference, but is not to be swept");
-	if (!swept)
-		check_blocks(c, &b);
+	if (swept)
+		return;
+	check_blocks(c, &b);
+	rc = db_leaf_check(c->db, c->t, &b);
+	if (rc == ERR_MALFORMED)
+		say(c, "blob %llu: its leaf hashes do not belong to its digest", LL(b.number));
+	else if (rc != 0)
+		c->error = rc;
 }
 
 static void check_sweep(struct check *c, struct span key, struct span value)
@@ -509,6 +516,14 @@ static void check_block(struct check *c, struct span key, struct span value)
 	if (!there(c, DB_BLOB, &blob, &value))
 		say(c, "block %u of blob %llu, which is missing", kv_get_u32(key.p + 8),
 		    LL(kv_get_u64(key.p)));
+}
+
+static void check_leaf(struct check *c, struct span key, struct span value)
+{
+	struct db_key blob = db_key64(kv_get_u64(key.p));
+
+	if (!there(c, DB_BLOB, &blob, &value))
+		say(c, "leaf hashes of blob %llu, which is missing", LL(kv_get_u64(key.p)));
 }
 
 /* --- deliveries and jobs --------------------------------------------------------------- */
@@ -654,6 +669,7 @@ static void check_tables(struct check *c)
 	walk(c, DB_BLOB, 8, check_blob);
 	walk(c, DB_SWEEP, 8, check_sweep);
 	walk(c, DB_BLOCK_DATA, 12, check_block);
+	walk(c, DB_LEAF, 12, check_leaf);
 	walk(c, DB_JOB, 0, check_job);
 	if (c->jobs.n > 0)
 		qsort(c->jobs.item, c->jobs.n, c->jobs.size, job_order);

@@ -23,6 +23,7 @@ enum db_table {
 	DB_CONTENT,      /* message -> what is long and stays: excerpt, structure, parts, extents */
 	DB_BLOB,         /* blob -> size, digest, references */
 	DB_BLOCK_DATA,   /* blob, block -> octets, bare */
+	DB_LEAF,         /* blob, run -> leaf hashes of its blocks */
 	DB_SWEEP,        /* blob without references -> */
 	DB_SUBMISSION,   /* account, submissionId -> message */
 	DB_ARCHIVE,      /* account, message -> */
@@ -116,6 +117,9 @@ struct db_blob {
 int db_blob_decode(struct span key, struct span value, struct db_blob *out);
 /* ERR_NOT_FOUND: none, or one that waits to be swept. */
 int db_blob_get(struct db *db, struct kv_txn *t, uint64_t number, struct db_blob *out);
+/* Whether the leaf hashes that are kept of B, if any, are all, and make up its digest. 0;
+ * ERR_MALFORMED: they do not; or another error. */
+int db_leaf_check(struct db *db, struct kv_txn *t, const struct db_blob *b);
 /* Changes its references by DELTA. */
 int db_blob_reference(struct db *db, struct kv_txn *t, uint64_t number, int delta);
 

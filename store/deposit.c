@@ -83,6 +83,10 @@ static int put_octets(const struct deposit *d, struct kv_txn *t, const uint8_t *
 		err = db_block_put(d->db, t, d->number, index++,
 		                   span_of(d->octets.p + at, n < DB_BLOCK ? n : DB_BLOCK));
 	}
+	/* The one block of a small message needs none: its leaf is the digest. */
+	if (err == 0 && d->leaves != NULL && size > DB_BLOCK)
+		err = db_leaf_put(d->db, t, d->number, (uint32_t)(d->stored / DB_BLOCK),
+		                  (const uint8_t(*)[DIGEST_SIZE])d->leaves->hash, d->leaves->n);
 	return err;
 }
 

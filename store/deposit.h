@@ -23,6 +23,7 @@ struct deposit {
 	uint64_t now_us, expires_us;
 	uint64_t stored;    /* octets that earlier deposits of this submission put */
 	struct span octets; /* those from there on */
+	const struct scan_leaves *leaves; /* of their blocks; NULL: not known */
 };
 
 /*

@@ -6,12 +6,48 @@
 #include "base/err.h"
 #include "message/header.h"
 
+#define LEAVES_FIRST 16
+
+static void keep_leaf(void *ctx, uint64_t index, const uint8_t hash[DIGEST_SIZE])
+{
+	struct scan *s = ctx;
+	struct scan_leaves *l = &s->leaves;
+
+	(void)index;
+	if (l->n == l->cap) {
+		size_t cap = l->cap > 0 ? 2 * l->cap : LEAVES_FIRST;
+		uint8_t(*more)[DIGEST_SIZE] = reallocarray(l->hash, cap, sizeof(*more));
+
+		if (more == NULL) {
+			s->leaf_lost = true;
+			return;
+		}
+		l->hash = more;
+		l->cap = cap;
+	}
+	memcpy(l->hash[l->n++], hash, DIGEST_SIZE);
+}
+
+void scan_take_leaves(struct scan *s, struct scan_leaves *out)
+{
+	*out = s->leaves;
+	s->leaves = (struct scan_leaves){ 0 };
+}
+
+void scan_leaves_free(struct scan_leaves *l)
+{
+	free(l->hash);
+	*l = (struct scan_leaves){ 0 };
+}
+
 int scan_begin(struct scan *s)
 {
-	int err = digest_init(&s->digest, NULL, NULL);
+	int err = digest_init(&s->digest, keep_leaf, s);
 
 	if (err != 0)
 		return err;
+	s->leaves = (struct scan_leaves){ 0 };
+	s->leaf_lost = false;
 	s->octets = 0;
 	s->have_excerpt = false;
 	s->excerpt_n = 0;
@@ -37,12 +73,13 @@ int scan_feed(struct scan *s, struct span octets)
 		return err;
 	mime_feed(&s->mime, octets);
 	s->octets += octets.n;
-	return 0;
+	return s->leaf_lost ? ERR_NOMEM : 0;
 }
 
 void scan_cancel(struct scan *s)
 {
 	digest_free(&s->digest);
+	scan_leaves_free(&s->leaves);
 }
 
 /* The parts in packed form, in memory of just their size. */
@@ -78,19 +115,26 @@ int scan_end(struct scan *s, bodystructure_read read, void *ctx, struct scan_res
 	memcpy(r->excerpt, s->excerpt, s->excerpt_n);
 	err = digest_final(&s->digest, r->digest);
 	digest_free(&s->digest);
-	if (err != 0)
-		return err;
-	err = bodystructure_write(s->parts, n, read, ctx, r->structure, sizeof(r->structure),
-	                          &r->structure_n);
-	if (err == ERR_TOO_BIG)
+	scan_take_leaves(s, &r->leaves);
+	if (err == 0 && s->leaf_lost)
+		err = ERR_NOMEM;
+	if (err == 0)
+		err = bodystructure_write(s->parts, n, read, ctx, r->structure,
+		                          sizeof(r->structure), &r->structure_n);
+	if (err == ERR_TOO_BIG) {
 		r->structure_n = 0;
-	else if (err != 0)
-		return err;
-	return pack_parts(s, n, r);
+		err = 0;
+	}
+	if (err == 0)
+		err = pack_parts(s, n, r);
+	if (err != 0)
+		scan_leaves_free(&r->leaves);
+	return err;
 }
 
 void scan_result_free(struct scan_result *r)
 {
 	free(r->parts);
 	r->parts = NULL;
+	scan_leaves_free(&r->leaves);
 }

@@ -36,6 +36,7 @@ struct submission {
 	uint64_t reread;     /* of those, how many the scan knows */
 	uint8_t *fill, *fly; /* what is collected; what is at the writer */
 	size_t fill_n, fill_cap, fly_n;
+	struct scan_leaves leaves; /* of the blocks in `fly` */
 	struct scan *scan; /* NULL: nothing has left `fill` yet */
 	bool have_result;
 	struct scan_result result;
@@ -50,6 +51,7 @@ static void free_submission(struct submission *s)
 	}
 	if (s->have_result)
 		scan_result_free(&s->result);
+	scan_leaves_free(&s->leaves);
 	addressees_free(&s->o.to);
 	free(s->fill);
 	free(s->fly);
@@ -116,6 +118,7 @@ static void fill_deposit(const struct submission *s, struct deposit *d)
 		.expires_us = s->o.expires_us,
 		.stored = s->stored,
 		.octets = span_of(s->fly, s->fly_n),
+		.leaves = s->have_result ? &s->result.leaves : &s->leaves,
 	};
 }
 
@@ -205,15 +208,38 @@ static int load(struct submission *s, size_t n)
 	return 0;
 }
 
+/* Moves the whole blocks that are collected to where the writer takes them. 0, ERR_NOMEM,
+ * ERR_INTERNAL. */
+static int load_blocks(struct submission *s)
+{
+	int err;
+
+	if (s->scan == NULL) {
+		s->scan = malloc(sizeof(*s->scan));
+		if (s->scan == NULL)
+			return ERR_NOMEM;
+		err = scan_begin(s->scan);
+		if (err != 0) {
+			free(s->scan);
+			s->scan = NULL;
+			return err;
+		}
+	}
+	err = load(s, whole_blocks(s));
+	if (err == 0)
+		err = scan_feed(s->scan, span_of(s->fly, s->fly_n));
+	scan_leaves_free(&s->leaves);
+	scan_take_leaves(s->scan, &s->leaves);
+	return err;
+}
+
 /* Nobody's any more, and nothing is under way: keeps, takes back, or just goes. */
 static void dispose(struct submission *s)
 {
-	size_t n = whole_blocks(s);
-
 	if (s->phase == LANDED) {
 		free_submission(s);
 	} else if (s->keep && s->o.has_submission_id && s->phase != FAILED) {
-		if (s->phase == OPEN && n > 0 && load(s, n) == 0)
+		if (s->phase == OPEN && whole_blocks(s) > 0 && load_blocks(s) == 0)
 			submit(s, blocks_apply, last_blocks_done);
 		else
 			free_submission(s);
@@ -262,22 +288,8 @@ static void blocks_done(struct writer_job *job, int result)
 /* Hands the whole blocks that are collected to the writer. 0, ERR_NOMEM, ERR_INTERNAL. */
 static int launch(struct submission *s)
 {
-	int err;
+	int err = load_blocks(s);
 
-	if (s->scan == NULL) {
-		s->scan = malloc(sizeof(*s->scan));
-		if (s->scan == NULL)
-			return ERR_NOMEM;
-		err = scan_begin(s->scan);
-		if (err != 0) {
-			free(s->scan);
-			s->scan = NULL;
-			return err;
-		}
-	}
-	err = load(s, whole_blocks(s));
-	if (err == 0)
-		err = scan_feed(s->scan, span_of(s->fly, s->fly_n));
 	if (err != 0)
 		return err;
 	s->begun = true;
@@ -499,6 +511,7 @@ static int reread_step(struct submission *s, bool *more)
 	struct db *db = s->o.worker->service->db;
 	uint64_t end = s->reread + REREAD_STEP;
 	struct kv_txn *t = db_read_begin(db);
+	struct scan_leaves known;
 	struct db_message m;
 	struct span piece;
 	int err;
@@ -515,6 +528,9 @@ static int reread_step(struct submission *s, bool *more)
 		if (err == 0)
 			s->reread += piece.n;
 	}
+	/* Their leaf hashes are stored with them. */
+	scan_take_leaves(s->scan, &known);
+	scan_leaves_free(&known);
 	db_read_end(t);
 	*more = s->reread < s->stored;
 	return err;

@@ -195,7 +195,8 @@ struct walk {
 	/* Gives the root of the outermost subtree that has nothing in the range. */
 	int (*outside)(struct walk *w, uint64_t at, uint64_t n, uint8_t out[DIGEST_SIZE]);
 	bool want_inside;    /* the hashes of the range's blocks matter */
-	digest_leaf_fn leaf;
+	digest_leaf_fn leaf;       /* checking: the blocks inside */
+	digest_subtree_fn at_hand; /* making: what is outside */
 	void *ctx;
 	uint8_t (*out)[DIGEST_SIZE];         /* being made */
 	const uint8_t (*proof)[DIGEST_SIZE]; /* being checked */
@@ -208,15 +209,20 @@ static uint64_t left_blocks(uint64_t n)
 	return (uint64_t)1 << (63 - __builtin_clzll(n - 1));
 }
 
-/* The root of the N blocks from AT on, all of them from the leaf callback. */
+/* The root of the N blocks from AT on, all of them from the callbacks. */
 static int subtree(struct walk *w, uint64_t at, uint64_t n, uint8_t out[DIGEST_SIZE])
 {
 	uint8_t right[DIGEST_SIZE];
 	uint64_t left;
 	int rc;
 
-	if (n == 1)
+	if (w->at_hand != NULL) {
+		rc = w->at_hand(w->ctx, at, n, out);
+		if (rc != ERR_NOT_FOUND || n == 1)
+			return rc;
+	} else if (n == 1) {
 		return w->leaf(w->ctx, at, out);
+	}
 	left = left_blocks(n);
 	rc = subtree(w, at, left, out);
 	if (rc == 0)
@@ -266,10 +272,11 @@ static int keep_hash(struct walk *w, uint64_t at, uint64_t n, uint8_t out[DIGEST
 	return subtree(w, at, n, w->out[w->n++]);
 }
 
-int digest_proof_make(uint64_t size, uint64_t offset, uint64_t length, digest_leaf_fn leaf,
+int digest_proof_make(uint64_t size, uint64_t offset, uint64_t length, digest_subtree_fn at_hand,
                       void *ctx, uint8_t (*out)[DIGEST_SIZE], size_t cap, size_t *n)
 {
-	struct walk w = { .outside = keep_hash, .leaf = leaf, .ctx = ctx, .out = out, .cap = cap };
+	struct walk w = { .outside = keep_hash, .at_hand = at_hand, .ctx = ctx, .out = out,
+		          .cap = cap };
 	uint8_t unused[DIGEST_SIZE];
 	int rc = walk_range(&w, size, offset, length);
 
@@ -281,6 +288,32 @@ int digest_proof_make(uint64_t size, uint64_t offset, uint64_t length, digest_le
 	rc = walk(&w, 0, digest_blocks(size), unused);
 	EVP_MD_CTX_free(w.hash);
 	*n = w.n;
+	return rc;
+}
+
+struct leaves {
+	const uint8_t (*hash)[DIGEST_SIZE];
+};
+
+static int leaf_in_memory(void *ctx, uint64_t index, uint8_t hash[DIGEST_SIZE])
+{
+	const struct leaves *l = ctx;
+
+	memcpy(hash, l->hash[index], DIGEST_SIZE);
+	return 0;
+}
+
+int digest_join(const uint8_t (*leaf)[DIGEST_SIZE], size_t n, uint8_t root[DIGEST_SIZE])
+{
+	struct leaves l = { .hash = leaf };
+	struct walk w = { .leaf = leaf_in_memory, .ctx = &l };
+	int rc;
+
+	w.hash = EVP_MD_CTX_new();
+	if (w.hash == NULL)
+		return ERR_NOMEM;
+	rc = subtree(&w, 0, n, root);
+	EVP_MD_CTX_free(w.hash);
 	return rc;
 }
 

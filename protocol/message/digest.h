@@ -84,13 +84,24 @@ typedef int (*digest_leaf_fn)(void *ctx, uint64_t index, uint8_t hash[DIGEST_SIZ
  */
 
 /*
- * Makes the proof of the range [OFFSET, OFFSET + LENGTH) after digest_widen.
- * LEAF is asked for the blocks outside of the range. *N hashes in OUT[CAP];
- * CAP DIGEST_PROOF_MAX is always enough. 0, ERR_TOO_BIG (CAP), ERR_MALFORMED
- * (a range off the block borders), ERR_NOMEM, or LEAF's error.
+ * Gives the root of the subtree of the COUNT blocks from FIRST on; with COUNT 1
+ * that is a leaf hash. ERR_NOT_FOUND for a larger COUNT: not at hand, it is made from
+ * its two halves. 0, or an error that ends the work and is passed on.
  */
-int digest_proof_make(uint64_t size, uint64_t offset, uint64_t length, digest_leaf_fn leaf,
+typedef int (*digest_subtree_fn)(void *ctx, uint64_t first, uint64_t count,
+                                 uint8_t hash[DIGEST_SIZE]);
+
+/*
+ * Makes the proof of the range [OFFSET, OFFSET + LENGTH) after digest_widen.
+ * SUBTREE is asked for what is outside of the range, from left to right. *N hashes in
+ * OUT[CAP]; CAP DIGEST_PROOF_MAX is always enough. 0, ERR_TOO_BIG (CAP), ERR_MALFORMED
+ * (a range off the block borders), ERR_NOMEM, or SUBTREE's error.
+ */
+int digest_proof_make(uint64_t size, uint64_t offset, uint64_t length, digest_subtree_fn subtree,
                       void *ctx, uint8_t (*out)[DIGEST_SIZE], size_t cap, size_t *n);
+
+/* The root of the subtree of the N leaf hashes in LEAF (at least 1). 0, ERR_NOMEM, ERR_INTERNAL. */
+int digest_join(const uint8_t (*leaf)[DIGEST_SIZE], size_t n, uint8_t root[DIGEST_SIZE]);
 
 /*
  * Checks that the blocks of the range belong to the message of SIZE octets whose

@@ -231,6 +231,26 @@ static int leaf_kept(void *ctx, uint64_t index, uint8_t hash[32])
 	return 0;
 }
 
+/* As a store that keeps leaves alone. */
+static int subtree_kept(void *ctx, uint64_t first, uint64_t count, uint8_t hash[32])
+{
+	return count > 1 ? ERR_NOT_FOUND : leaf_kept(ctx, first, hash);
+}
+
+/* As a store that keeps the roots of pairs too, where both blocks are there. */
+static int pair_kept(void *ctx, uint64_t first, uint64_t count, uint8_t hash[32])
+{
+	struct asked *a = ctx;
+
+	if (count == 1)
+		return leaf_kept(ctx, first, hash);
+	if (count > 2)
+		return ERR_NOT_FOUND;
+	assert_int_equal(first % 2, 0);
+	a->next = first + 2;
+	return digest_join(a->leaves->hash + first, 2, hash);
+}
+
 static void keep_all(size_t size, struct leaves *l, uint8_t root[32])
 {
 	struct digest_tree t;
@@ -249,12 +269,17 @@ static void check_range(size_t size, const struct leaves *l, const uint8_t root[
 	uint64_t offset = first * B, length = (end * B < size ? end * B : size) - offset;
 	uint8_t proof[DIGEST_PROOF_MAX + 1][32];
 	struct leaves broken = *l;
-	struct asked outside = { .leaves = l }, inside = { .leaves = l };
-	size_t n;
+	struct asked outside = { .leaves = l }, inside = { .leaves = l }, pairs = { .leaves = l };
+	uint8_t same[DIGEST_PROOF_MAX][32];
+	size_t n, n_same;
 
-	assert_int_equal(digest_proof_make(size, offset, length, leaf_kept, &outside, proof,
+	assert_int_equal(digest_proof_make(size, offset, length, subtree_kept, &outside, proof,
 	                                   DIGEST_PROOF_MAX, &n), 0);
 	assert_int_equal(outside.count, l->n - (end - first));
+	assert_int_equal(digest_proof_make(size, offset, length, pair_kept, &pairs, same,
+	                                   DIGEST_PROOF_MAX, &n_same), 0);
+	assert_int_equal(n_same, n);
+	assert_memory_equal(same, proof, n * 32);
 	assert_int_equal(digest_proof_check(root, size, offset, length, leaf_kept, &inside, proof, n),
 	                 0);
 	assert_int_equal(inside.count, end - first);
@@ -281,7 +306,7 @@ static void check_range(size_t size, const struct leaves *l, const uint8_t root[
 	}
 	if (n > 0) {
 		outside = (struct asked){ .leaves = l };
-		assert_int_equal(digest_proof_make(size, offset, length, leaf_kept, &outside, proof,
+		assert_int_equal(digest_proof_make(size, offset, length, subtree_kept, &outside, proof,
 		                                   n - 1, &n), ERR_TOO_BIG);
 	}
 }
@@ -291,13 +316,20 @@ static void test_proof_every_range(void **state)
 	(void)state;
 	for (size_t i = 0; i < SIZES; i++) {
 		struct leaves l;
-		uint8_t root[32];
+		uint8_t root[32], joined[32];
 
 		keep_all(sizes[i], &l, root);
+		assert_int_equal(digest_join(l.hash, (size_t)l.n, joined), 0);
+		assert_memory_equal(joined, root, 32);
 		for (size_t first = 0; first < l.n; first++)
 			for (size_t end = first + 1; end <= l.n; end++)
 				check_range(sizes[i], &l, root, first, end);
 	}
+}
+
+static int subtree_of_octets(void *ctx, uint64_t first, uint64_t count, uint8_t hash[32])
+{
+	return count > 1 ? ERR_NOT_FOUND : leaf_of_octets(ctx, first, hash);
 }
 
 /* Every octet of the block matters, and of the hashes. */
@@ -310,7 +342,7 @@ static void test_proof_octets(void **state)
 
 	(void)state;
 	keep_all(size, &l, root);
-	assert_int_equal(digest_proof_make(size, 3 * B, 9, leaf_of_octets, &size, proof,
+	assert_int_equal(digest_proof_make(size, 3 * B, 9, subtree_of_octets, &size, proof,
 	                                   DIGEST_PROOF_MAX, &n), 0);
 	assert_int_equal(n, 2);
 	for (size_t i = 0; i < 9; i++) {
@@ -346,7 +378,7 @@ static void test_proof_order(void **state)
 
 	(void)state;
 	keep_all(7 * B, &l, root);
-	assert_int_equal(digest_proof_make(7 * B, 2 * B, B, leaf_kept, &a, proof, DIGEST_PROOF_MAX, &n),
+	assert_int_equal(digest_proof_make(7 * B, 2 * B, B, subtree_kept, &a, proof, DIGEST_PROOF_MAX, &n),
 	                 0);
 	assert_int_equal(n, 3);
 	naive(octets, 2 * B, want); /* blocks 0 and 1 */
@@ -361,6 +393,11 @@ static int leaf_fails(void *ctx, uint64_t index, uint8_t hash[32])
 	(void)ctx;
 	(void)hash;
 	return index == 1 ? ERR_IO : 0;
+}
+
+static int subtree_fails(void *ctx, uint64_t first, uint64_t count, uint8_t hash[32])
+{
+	return count > 1 ? ERR_NOT_FOUND : leaf_fails(ctx, first, hash);
 }
 
 static void test_proof_refused(void **state)
@@ -378,13 +415,13 @@ static void test_proof_refused(void **state)
 	(void)state;
 	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
 		assert_int_equal(digest_proof_make(cases[i].size, cases[i].offset, cases[i].length,
-		                                   leaf_fails, NULL, proof, DIGEST_PROOF_MAX, &n),
+		                                   subtree_fails, NULL, proof, DIGEST_PROOF_MAX, &n),
 		                 ERR_MALFORMED);
 		assert_int_equal(digest_proof_check(root, cases[i].size, cases[i].offset,
 		                                    cases[i].length, leaf_fails, NULL, proof, 0),
 		                 ERR_MALFORMED);
 	}
-	assert_int_equal(digest_proof_make(4 * B, 3 * B, B, leaf_fails, NULL, proof, 9, &n), ERR_IO);
+	assert_int_equal(digest_proof_make(4 * B, 3 * B, B, subtree_fails, NULL, proof, 9, &n), ERR_IO);
 	assert_int_equal(digest_proof_check(root, 2 * B, 0, 2 * B, leaf_fails, NULL, proof, 0), ERR_IO);
 	assert_int_equal(digest_leaf(span_of(octets, B + 1), root), ERR_TOO_BIG);
 }

@@ -13,6 +13,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "message/digest.h"
 #include "store/db.h"
 #include "store/db_table.h"
 #include "tests/unit/store_fixture.h"
@@ -35,6 +36,22 @@ static void say(void *ctx, const char *line)
 	assert_true(n > 0 && (size_t)n < sizeof s->text - s->n);
 	s->n += (size_t)n;
 	s->lines++;
+}
+
+/* The leaf hashes and the digest of a blob of 'x'. */
+static void keep_leaves(struct store_fixture *f, struct kv_txn *t, uint64_t blob, size_t size)
+{
+	uint8_t leaf[2][DIGEST_SIZE], digest[DIGEST_SIZE], *octets = malloc(size);
+
+	assert_non_null(octets);
+	assert_in_range(size, DB_BLOCK + 1, 2 * DB_BLOCK);
+	memset(octets, 'x', size);
+	assert_int_equal(digest_leaf(span_of(octets, DB_BLOCK), leaf[0]), 0);
+	assert_int_equal(digest_leaf(span_of(octets, size - DB_BLOCK), leaf[1]), 0);
+	assert_int_equal(digest_octets(span_of(octets, size), digest), 0);
+	assert_int_equal(db_blob_put(f->db, t, blob, size, digest), 0);
+	assert_int_equal(db_leaf_put(f->db, t, blob, 0, (const uint8_t(*)[DIGEST_SIZE])leaf, 2), 0);
+	free(octets);
 }
 
 /* A store with something in every table: message 1 of account 1 to three recipients, 2 made of
@@ -61,6 +78,8 @@ static int setup(void **state)
 		store_delivery(f, t, &m[0], i < 2 ? NEVER_US : 0);
 	store_job(f, t, &m[0], NEVER_US, 0, 2);
 	assert_int_equal(db_change_add(f->db, t, account, 1, 0), 0);
+
+	keep_leaves(f, t, 1, DB_BLOCK + 50);
 
 	m[1] = store_message(f, t, 2, account, 10, extents[1]);
 	db_extent_write(&whole, shared);
@@ -279,6 +298,15 @@ static const struct damage damages[] = {
 	  .said = "blob 1: its blocks do not" },
 	{ DB_BLOCK_DATA, KEY(U8(1), U4(1)), .what = COPY, TO(U8(8), U4(0)),
 	  .said = "block 0 of blob 8" },
+	{ DB_LEAF, KEY(U8(1), U4(0)), .what = CHANGE, .at = 0, .value = 7,
+	  .said = "blob 1: its leaf hashes do not" },
+	{ DB_LEAF, KEY(U8(1), U4(0)), .what = CHANGE, .at = 40, .value = 7,
+	  .said = "blob 1: its leaf hashes do not" },
+	{ DB_LEAF, KEY(U8(1), U4(0)), .what = CUT, .said = "blob 1: its leaf hashes do not" },
+	{ DB_LEAF, KEY(U8(1), U4(0)), .what = COPY, TO(U8(1), U4(1)),
+	  .said = "blob 1: its leaf hashes do not" },
+	{ DB_LEAF, KEY(U8(1), U4(0)), .what = COPY, TO(U8(9), U4(0)),
+	  .said = "leaf hashes of blob 9, which is missing" },
 	{ DB_SWEEP, KEY(U8(3)), .what = DELETE, .said = "blob 3: has no reference, but is not" },
 	{ DB_SWEEP, KEY(U8(3)), .what = CUT, .said = "table sweep:" },
 	{ DB_SWEEP, KEY(U8(3)), .what = COPY, TO(U8(1)), .said = "blob 1: to be swept, though" },

@@ -56,6 +56,29 @@ static void expect_received(int fd, uint64_t received)
 	assert_int_equal(a.u.submit_chunk.received, received);
 }
 
+/* Leaf hashes are kept of all blocks of M, where it has more than one. */
+static void expect_leaves(struct kv_txn *t, const struct db_message *m, struct span message)
+{
+	uint8_t want[DIGEST_SIZE], got[DIGEST_SIZE];
+	uint64_t blob, blocks = digest_blocks(message.n);
+
+	if (message.n == 0)
+		return;
+	assert_int_equal(db_leaf_blob(r.service.db, t, m, &blob), 0);
+	for (uint64_t i = 0; i < blocks; i++) {
+		struct span block = span_after(message, (size_t)i * DB_BLOCK);
+
+		if (block.n > DB_BLOCK)
+			block.n = DB_BLOCK;
+		assert_int_equal(digest_leaf(block, want), 0);
+		assert_int_equal(db_leaf_get(r.service.db, t, blob, i, 1, got),
+		                 blocks > 1 ? 0 : ERR_NOT_FOUND);
+		if (blocks > 1)
+			assert_memory_equal(got, want, DIGEST_SIZE);
+	}
+	assert_int_equal(db_leaf_get(r.service.db, t, blob, blocks, 1, got), ERR_NOT_FOUND);
+}
+
 /* The database has MESSAGE whole, with its digest. */
 static void expect_stored(const uint8_t id[16], struct span message)
 {
@@ -76,6 +99,7 @@ static void expect_stored(const uint8_t id[16], struct span message)
 		assert_memory_equal(piece.p, message.p + at, piece.n);
 		at += piece.n;
 	}
+	expect_leaves(t, &m, message);
 	db_read_end(t);
 }
 
