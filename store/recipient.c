@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "store/delivery.h"
+#include "store/proving.h"
 #include "store/retrieval.h"
 #include "store/service.h"
 
@@ -16,6 +17,7 @@ struct recipient {
 	struct server_session *session;
 	struct service_worker *worker;
 	struct recipient_job *job;  /* the command in hand waits for it */
+	struct proving *proving;    /* the command in hand waits for it */
 	struct retrieval retrieval; /* the long answer in hand */
 };
 
@@ -315,18 +317,37 @@ static void pump(struct recipient *r)
 	}
 }
 
-/* Answers with what r->retrieval names. */
-static void answer_retrieval(struct recipient *r, uint64_t offset)
+/* PROOF as a list in the worker's room. 0 or ERR_TOO_BIG. */
+static int write_proof(struct recipient *r, const struct proving_proof *proof,
+                       struct wire_list *out)
+{
+	struct wire_list_writer w;
+	int err = 0;
+
+	wire_list_writer_init(&w, r->worker->list_room, SERVICE_LIST_OCTETS);
+	for (size_t i = 0; err == 0 && i < proof->n; i++)
+		err = wire_digest_append(&w, proof->hash[i]);
+	*out = wire_list_view(&w);
+	return err;
+}
+
+/* Answers with what r->retrieval names; PROOF goes before it, where it is proven. */
+static void answer_retrieval(struct recipient *r, const struct proving_proof *proof)
 {
 	struct msrap_response response = { .kind = MSRAP_RETRIEVE };
 	struct msrap_retrieve_done *d = &response.u.retrieve;
 	struct span head;
-	int err;
+	int err = 0;
 
 	d->size = r->retrieval.size;
-	d->offset = offset;
+	d->offset = r->retrieval.offset;
 	d->data.size = r->retrieval.left;
-	err = msrap_response_encode(&response, r->worker->frame_room, SERVICE_FRAME_OCTETS, &head);
+	d->has_proof = r->retrieval.proven;
+	if (d->has_proof)
+		err = write_proof(r, proof, &d->proof);
+	if (err == 0)
+		err = msrap_response_encode(&response, r->worker->frame_room,
+		                            SERVICE_FRAME_OCTETS, &head);
 	if (err != 0) {
 		retrieval_release(&r->retrieval);
 		answer_failure(r, err);
@@ -345,36 +366,74 @@ static void retrieve_failure(struct recipient *r, int err, bool opened)
 		answer_error(r, WIRE_STATUS_NO_SUCH_MESSAGE, "the message has no such part");
 	else if (opened && err == ERR_UNSUPPORTED)
 		answer_error(r, WIRE_STATUS_UNSUPPORTED, "no such kind of section");
+	else if (opened && err == ERR_DENIED)
+		answer_error(r, WIRE_STATUS_UNSUPPORTED,
+		             "a proof is of headers, all or part: of octets of the message");
 	else if (opened && err == ERR_TOO_BIG)
 		answer_error(r, WIRE_STATUS_TOO_BIG, "the structure is too long to be told");
 	else
 		answer_failure(r, err);
 }
 
+static void on_proven(void *ctx, int error, const struct proving_proof *proof)
+{
+	struct recipient *r = ctx;
+
+	r->proving = NULL;
+	if (error == 0) {
+		answer_retrieval(r, proof);
+	} else {
+		retrieval_release(&r->retrieval);
+		answer_failure(r, error == ERR_NOT_FOUND ? ERR_CLOSED : error);
+	}
+}
+
+/* Says that it was read, where that is news. It need not be durable before the octets go. */
+static void say_read(struct recipient *r, const struct opened *o, enum wire_retrieval type)
+{
+	struct recipient_job *k = NULL;
+	bool needed;
+
+	/* All but its end is a part. */
+	if (type == WIRE_RETRIEVAL_ALL && !r->retrieval.to_end)
+		type = WIRE_RETRIEVAL_PART;
+	if (!o->originator)
+		k = change_create(r, o, READ, type, &needed);
+	if (k != NULL)
+		writer_submit(r->worker->writer, &k->job);
+}
+
 static void retrieve(struct recipient *r, const struct msrap_command *c)
 {
 	const struct msrap_retrieve *e = &c->u.retrieve;
 	struct service *x = r->worker->service;
+	struct retrieval *v = &r->retrieval;
 	struct kv_txn *t = db_read_begin(x->db);
-	struct recipient_job *k = NULL;
-	bool opened = false, needed;
+	struct proving_proof proof;
+	bool opened = false, kept = true;
 	struct opened o;
 	int err = t == NULL ? ERR_NOMEM : open_to_read(r, t, e->id, &o);
 
 	if (err == 0) {
 		opened = true;
-		err = retrieval_find(x->db, t, &o.m, e, r->worker->scan, &r->retrieval);
+		err = retrieval_find(x->db, t, &o.m, e, r->worker->scan, v);
 	}
-	if (err == 0 && !o.originator)
-		k = change_create(r, &o, READ, e->type, &needed);
+	if (err == 0 && v->proven) {
+		err = proving_make(x->db, t, &o.m, v->at, v->left, &proof);
+		kept = err != ERR_NOT_FOUND;
+		if (!kept)
+			err = proving_start(r->worker, v->message, v->size, v->at, v->left, on_proven,
+			                    r, &r->proving);
+	}
 	db_read_end(t);
-	/* That it was read need not be durable before the octets go. */
-	if (k != NULL)
-		writer_submit(r->worker->writer, &k->job);
-	if (err != 0)
+	if (err == 0)
+		say_read(r, &o, e->type);
+	if (err != 0) {
+		retrieval_release(v);
 		retrieve_failure(r, err, opened);
-	else
-		answer_retrieval(r, e->offset);
+	} else if (kept) {
+		answer_retrieval(r, &proof);
+	}
 }
 
 /* --- the session ------------------------------------------------------------------------- */
@@ -442,6 +501,7 @@ static void close_session(void *state)
 
 	if (r->job != NULL)
 		r->job->r = NULL;
+	proving_cancel(r->proving);
 	retrieval_release(&r->retrieval);
 	free(r);
 }

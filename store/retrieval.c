@@ -5,6 +5,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "message/digest.h"
 #include "message/excerpt.h"
 #include "message/header.h"
 
@@ -111,6 +112,24 @@ static int find_part(const struct db_message *m, const struct msrap_retrieve *c,
 	return err;
 }
 
+/* Widens what was found at AT, LEFT octets, to block borders of the message. */
+static void widen(const struct db_message *m, struct retrieval *out)
+{
+	/* Where there are no octets the block is wanted in which they would be. */
+	uint64_t length = out->left > 0 ? out->left : 1;
+
+	digest_widen(m->size_octets, &out->at, &length);
+	out->left = length;
+	out->size = m->size_octets;
+	out->offset = out->at;
+}
+
+static bool has_octets(enum wire_retrieval type)
+{
+	return type == WIRE_RETRIEVAL_HEADERS || type == WIRE_RETRIEVAL_ALL ||
+	       type == WIRE_RETRIEVAL_PART;
+}
+
 int retrieval_find(struct db *db, struct kv_txn *t, const struct db_message *m,
                    const struct msrap_retrieve *c, struct scan *scan, struct retrieval *out)
 {
@@ -120,6 +139,9 @@ int retrieval_find(struct db *db, struct kv_txn *t, const struct db_message *m,
 
 	memset(out, 0, sizeof(*out));
 	out->message = m->number;
+	out->proven = c->has_proof && c->proof;
+	if (out->proven && !has_octets(c->type))
+		return ERR_DENIED;
 	switch (c->type) {
 	case WIRE_RETRIEVAL_SUMMARY:
 		err = make_summary(&source, out);
@@ -143,12 +165,14 @@ int retrieval_find(struct db *db, struct kv_txn *t, const struct db_message *m,
 		retrieval_release(out);
 		return err;
 	}
-	if (c->offset < out->size) {
-		out->left = out->size - c->offset;
-		if (c->length != 0 && c->length < out->left)
-			out->left = c->length;
-		out->at = begin + c->offset;
-	}
+	out->offset = c->offset;
+	out->at = begin + (c->offset < out->size ? c->offset : out->size);
+	out->left = begin + out->size - out->at;
+	out->to_end = c->length == 0 || c->length >= out->left;
+	if (!out->to_end)
+		out->left = c->length;
+	if (out->proven)
+		widen(m, out);
 	return 0;
 }
 

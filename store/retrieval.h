@@ -11,16 +11,20 @@
 
 struct retrieval {
 	uint64_t message; /* its number */
-	uint64_t size;    /* octets of what the type names */
+	uint64_t size;    /* octets of what the type names; proven: of the message */
+	uint64_t offset;  /* where the octets begin in it */
 	uint64_t at;      /* next octet to send: of the message, or of TEXT */
 	uint64_t left;    /* octets to send */
 	uint8_t *text;    /* not NULL: it is this, owned, and not in the message as it stands */
+	bool proven;      /* octets of the message, from block border to block border */
+	bool to_end;      /* what was asked for reaches the end of what the type names */
 };
 
 /*
- * Finds what C asks of message M, cut to its offset and length. SCAN is room to
- * work in. 0 and OUT is to be released; ERR_NOT_FOUND (the message has no such
- * part), ERR_UNSUPPORTED (no section that is known), ERR_TOO_BIG (a structure
+ * Finds what C asks of message M, cut to its offset and length; with `proof`
+ * widened to block borders of the message. SCAN is room to work in. 0 and OUT is to be
+ * released; ERR_NOT_FOUND (the message has no such part), ERR_UNSUPPORTED (no section that is
+ * known), ERR_DENIED (a proof of what does not stand in the message), ERR_TOO_BIG (a structure
  * that goes beyond all reason), ERR_NOMEM, or an error of db.h.
  */
 int retrieval_find(struct db *db, struct kv_txn *t, const struct db_message *m,

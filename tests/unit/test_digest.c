@@ -378,8 +378,8 @@ static void test_proof_order(void **state)
 
 	(void)state;
 	keep_all(7 * B, &l, root);
-	assert_int_equal(digest_proof_make(7 * B, 2 * B, B, subtree_kept, &a, proof, DIGEST_PROOF_MAX, &n),
-	                 0);
+	assert_int_equal(digest_proof_make(7 * B, 2 * B, B, subtree_kept, &a, proof,
+	                                   DIGEST_PROOF_MAX, &n), 0);
 	assert_int_equal(n, 3);
 	naive(octets, 2 * B, want); /* blocks 0 and 1 */
 	assert_memory_equal(proof[0], want, 32);
