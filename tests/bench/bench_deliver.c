@@ -166,7 +166,7 @@ static void run(struct bench *b)
 	static const struct conn_handler store_handler = { .received = on_store_octets };
 	static const struct conn_handler agent_handler = { .received = on_agent_octets };
 	char *message = tool_message(b->size, "alice@a.example", b->to);
-	const struct ours_envelope e = { b->to, 0, 1, b->size, NULL };
+	const struct ours_envelope e = { b->to, 0, 1, b->size, NULL, false };
 	struct buf login;
 
 	ours_envelope(&b->envelope, &e);

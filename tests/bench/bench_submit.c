@@ -8,6 +8,7 @@
  * --wait: the octets wait for the envelope's answer; else envelope and octets are one flight.
  * --exactly-once: with a submissionId each, as a client does that may have to say it again.
  * --recipients N: N of them a message; --to then has a '#', which becomes a number.
+ * --later: the recipients are to be notified in an hour (releaseAt).
  * --ids FILE: the originator's ids of what was submitted, in hex, a line each.
  */
 #include <stdio.h>
@@ -25,7 +26,7 @@ struct bench {
 	struct address address;
 	const char *domain, *ca, *account, *password, *to, *ids;
 	uint64_t at_once, count, size, seconds, recipients;
-	bool fresh, resume, wait, exactly_once;
+	bool fresh, resume, wait, exactly_once, later;
 	struct load *load;
 	struct target *target;
 	struct buf login, envelope, chunk;
@@ -53,7 +54,7 @@ static void send_envelope(struct lane *l)
 
 	if (b->exactly_once) {
 		uint8_t id[WIRE_ID_SIZE];
-		const struct ours_envelope e = { b->to, 0, b->recipients, b->size, id };
+		const struct ours_envelope e = { b->to, 0, b->recipients, b->size, id, b->later };
 
 		random_uuid7(id, clock_now_us());
 		buf_consume(&b->envelope, b->envelope.n);
@@ -169,7 +170,7 @@ static const struct conn_handler handler = { .received = on_received };
 static void run(struct bench *b)
 {
 	char *message = tool_message(b->size, "alice@a.example", b->to);
-	const struct ours_envelope e = { b->to, 0, b->recipients, b->size, NULL };
+	const struct ours_envelope e = { b->to, 0, b->recipients, b->size, NULL, b->later };
 	struct lane *lanes = tool_zero(b->at_once * sizeof *lanes);
 
 	all_lanes = lanes;
@@ -214,6 +215,7 @@ int main(int argc, char **argv)
 		{ "resume", TOOL_FLAG, &b.resume, false },
 		{ "wait", TOOL_FLAG, &b.wait, false },
 		{ "exactly-once", TOOL_FLAG, &b.exactly_once, false },
+		{ "later", TOOL_FLAG, &b.later, false },
 		{ NULL, 0, NULL, false },
 	};
 	struct target_options target = { .alpn = "im2000-msoap/1" };

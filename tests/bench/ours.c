@@ -149,6 +149,8 @@ void ours_envelope(struct buf *out, const struct ours_envelope *e)
 	s->recipients = wire_list_view(&w);
 	s->has_size = true;
 	s->size = e->size;
+	s->has_release_at = e->later;
+	s->release_at = clock_now_us() + CLOCK_HOUR_US;
 	s->has_submission_id = e->id != NULL;
 	if (e->id != NULL)
 		memcpy(s->submission_id, e->id, WIRE_ID_SIZE);

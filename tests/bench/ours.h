@@ -26,12 +26,14 @@ void ours_rnaqp_login(struct buf *out, const char *account, const char *password
 /*
  * submitEnvelope of a message of SIZE octets to COUNT recipients: the pattern RECIPIENT with the
  * numbers FIRST, FIRST + 1, ... (ours_mailbox). ID: NULL or a submissionId.
+ * LATER: nobody is notified before an hour is over.
  */
 struct ours_envelope {
 	const char *recipient;
 	uint64_t first, count;
 	uint64_t size;
 	const uint8_t *id;
+	bool later;
 };
 void ours_envelope(struct buf *out, const struct ours_envelope *e);
 /* PATTERN with NUMBER in place of '#', and NUMBER modulo 100 in place of '%', as a mailbox. */

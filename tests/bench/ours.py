@@ -130,9 +130,10 @@ class Daemon:
             return file.read()[-2000:]
 
     def octets_written(self):
-        """That the process has sent to the disk so far (proc(5), write_bytes)."""
+        """That the process has given to write calls so far (proc(5), wchar). Its `write_bytes`
+        counts whole folios of the page cache, hundreds of times what goes to the disk."""
         with open(f"/proc/{self.process.pid}/io", encoding="ascii") as file:
-            return int(re.search(r"(?m)^write_bytes: (\d+)$", file.read()).group(1))
+            return int(re.search(r"(?m)^wchar: (\d+)$", file.read()).group(1))
 
     def memory(self):
         """Resident octets that are the process's own: without what it has mapped of files."""

@@ -33,8 +33,8 @@ def throughput(rig):
                 words = (f"into {boxes:,} mailbox{'es' if boxes > 1 else ''}, {at_once}"
                          f" connection{'s' if at_once > 1 else ''}, {batch} a command")
                 rows.append(Row(NOTIFY, words, "a second", result["per_second"],
-                                note="Each of a message of its own. Disk: what the process sent"
-                                     " to the disk, pages and all."))
+                                note="Each of a message of its own. Disk: what the process gave"
+                                     " to write calls, whole pages."))
                 rows.append(Row(NOTIFY, "… disk for each", "octets", disk, better=-1))
     rig.stop(agent)
     return rows

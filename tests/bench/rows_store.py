@@ -46,7 +46,8 @@ def submissions(rig):
                 rows.append(Row(SUBMIT, f"… the store's CPU for one, {at_once} at once", "µs",
                                 1e6 * median(cpu), better=-1))
     for flags, words in ((["--wait"], "the octets after the envelope's answer"),
-                         (["--exactly-once"], "with a submissionId each")):
+                         (["--exactly-once"], "with a submissionId each"),
+                         (["--later"], "to be notified in an hour")):
         mine = [rig.submit(store, "--at-once", 50, "--seconds", seconds, "--count", 10000000,
                            *flags)["per_second"] for _ in range(rounds)]
         rows.append(Row(SUBMIT, f"kept connections, 50 at once, {words}", "a second",
