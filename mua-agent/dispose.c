@@ -46,11 +46,7 @@ int dispose_mark(struct app *app, uint32_t number, bool refuse, struct span reas
 	}
 	x.item.reason = reason;
 	if ((r = db_write_begin(app->db, &t)) == 0) {
-		if ((r = db_item_put(app->db, t, &x.item)) == 0) {
-			r = kv_write_commit(t);
-		} else {
-			kv_write_abort(t);
-		}
+		r = kv_write_end(t, db_item_put(app->db, t, &x.item));
 	}
 	entry_free(&x);
 	return r == 0 ? 0 : err_set(e, r, "drop message %u: %s", number, err_phrase(r));
@@ -83,11 +79,7 @@ static int keep(struct app *app, struct entry *x)
 	} else if (r == 0) {
 		r = db_item_put(app->db, t, &x->item);
 	}
-	if (r == 0) {
-		r = kv_write_commit(t);
-	} else {
-		kv_write_abort(t);
-	}
+	r = kv_write_end(t, r);
 	if (r == 0) {
 		pull_forget(app, x->item.number);
 	}

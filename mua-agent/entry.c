@@ -202,11 +202,7 @@ int entry_mark(struct db *db, uint32_t number, unsigned flags, struct err_text *
 			r = db_item_put(db, t, &x.item);
 			entry_free(&x);
 		}
-		if (r == 0) {
-			r = kv_write_commit(t);
-		} else {
-			kv_write_abort(t);
-		}
+		r = kv_write_end(t, r);
 	}
 	return r == 0 ? 0
 	              : err_set(e, r, "keep what became of message %u: %s", number, err_phrase(r));

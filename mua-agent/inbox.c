@@ -118,11 +118,7 @@ static int store_page(struct inbox *x, const struct rnaqp_retrieve_done *done)
 	    (r = db_cursor_put(x->app->db, t, span_str(x->account->identity), done->next)) == 0) {
 		r = db_tidy(x->app->db, t, clock_now_us());
 	}
-	if (r != 0) {
-		kv_write_abort(t);
-		return r;
-	}
-	return kv_write_commit(t);
+	return kv_write_end(t, r);
 }
 
 static int on_page(void *ctx, const struct rnaqp_response *response, struct err_text *why)

@@ -289,11 +289,7 @@ static int begin(struct submitting *s, const uint8_t key[DB_KEY_SIZE], struct bu
 			r = db_tidy(db, t, now);
 		}
 	}
-	if (r == 0) {
-		return kv_write_commit(t);
-	}
-	kv_write_abort(t);
-	return r;
+	return kv_write_end(t, r);
 }
 
 /* The recipients that were accepted, as the record of what was sent has them. */
@@ -355,11 +351,7 @@ static int finish(struct submitting *s, const uint8_t key[DB_KEY_SIZE])
 		r = put_sent(s, t, buf_view(&names));
 	}
 	buf_free(&names);
-	if (r == 0) {
-		return kv_write_commit(t);
-	}
-	kv_write_abort(t);
-	return r;
+	return kv_write_end(t, r);
 }
 
 static int submit(struct submitting *s, struct err_text *e)

@@ -11,6 +11,7 @@
 #include "notify/config.h"
 #include "notify/db.h"
 #include "session/program.h"
+#include "session/report.h"
 
 const char *admin_config_path(const char *path)
 {
@@ -295,26 +296,10 @@ static int run_backup(struct place *p, const struct words *w, struct err_text *e
 	return r != 0 ? r : db_backup(p->db, w->rest[0], e);
 }
 
-static void print_finding(void *ctx, const char *line)
-{
-	(void)ctx;
-	printf("%s\n", line);
-}
-
 static int run_check(struct place *p, const struct words *w, struct err_text *e)
 {
-	int found = db_check(p->db, print_finding, NULL);
-
 	(void)w;
-	if (found < 0) {
-		return err_set(e, found, "check: %s", err_phrase(found));
-	}
-	if (found > 0) {
-		return err_set(e, ERR_MALFORMED, "check: %d things do not add up: restore a backup",
-		               found);
-	}
-	fprintf(stderr, "%s: all tables add up\n", ADMIN_PROGRAM);
-	return 0;
+	return report_check(ADMIN_PROGRAM, db_check(p->db, report_line, NULL), p->config.data, e);
 }
 
 static int run_stats(struct place *p, const struct words *w, struct err_text *e)

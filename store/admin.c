@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "session/program.h"
+#include "session/report.h"
 #include "store/admin_words.h"
 #include "store/ids.h"
 
@@ -147,35 +148,17 @@ static int run_backup(struct admin_place *p, const struct admin_words *w, struct
 	return rc;
 }
 
-static void print_line(void *ctx, const char *line)
-{
-	(void)ctx;
-	printf("%s\n", line);
-}
-
 static int run_check(struct admin_place *p, const struct admin_words *w, struct err_text *e)
 {
-	int found = db_check(p->db, print_line, NULL);
-
 	(void)w;
-	if (found < 0)
-		return err_set(e, found, "check %s: %s", p->config.data, err_phrase(found));
-	if (found > 0)
-		return err_set(e, ERR_MALFORMED,
-		               "check: %d thing%s not add up: restore a backup", found,
-		               found == 1 ? " does" : "s do");
-	fprintf(stderr, ADMIN_PROGRAM ": all tables add up\n");
-	return 0;
+	return report_check(ADMIN_PROGRAM, db_check(p->db, report_line, NULL), p->config.data, e);
 }
 
 static int run_stats(struct admin_place *p, const struct admin_words *w, struct err_text *e)
 {
 	struct db_stats s;
 	int rc = db_stats(p->db, &s);
-	const struct {
-		const char *name;
-		uint64_t value;
-	} rows[] = {
+	const struct report_row rows[] = {
 		{ "accounts", s.accounts },
 		{ "messages", s.messages },
 		{ "deliveries", s.deliveries },
@@ -191,15 +174,7 @@ static int run_stats(struct admin_place *p, const struct admin_words *w, struct 
 
 	if (rc != 0)
 		return err_set(e, rc, "read the counts of %s: %s", p->config.data, err_phrase(rc));
-	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-		if (w->json)
-			printf("%s\"%s\":%llu", i == 0 ? "{" : ",", rows[i].name,
-			       (unsigned long long)rows[i].value);
-		else
-			printf("%-14s %llu\n", rows[i].name, (unsigned long long)rows[i].value);
-	}
-	if (w->json)
-		printf("}\n");
+	report_rows(rows, sizeof rows / sizeof rows[0], 14, w->json);
 	return 0;
 }
 

@@ -7,6 +7,7 @@
 #include "base/name.h"
 #include "base/text.h"
 #include "session/program.h"
+#include "session/report.h"
 #include "store/admin.h"
 #include "store/admin_words.h"
 
@@ -98,18 +99,6 @@ static int judge_add(const struct admin_words *w, struct err_text *e)
 
 /* --- changes ------------------------------------------------------------------------------- */
 
-/* Ends T by RC: commits or aborts. */
-static int finish(struct kv_txn *t, int rc, const char *doing, struct err_text *e)
-{
-	if (rc == 0)
-		rc = kv_write_commit(t);
-	else
-		kv_write_abort(t);
-	if (rc != 0 && e->text[0] == '\0')
-		err_set(e, rc, "%s: %s", doing, err_phrase(rc));
-	return rc;
-}
-
 static int begin(struct admin_place *p, struct kv_txn **t, const char *doing,
                  struct err_text *e)
 {
@@ -146,7 +135,7 @@ static int put_new(struct admin_place *p, struct db_account *a, const char *name
 	rc = db_account_put(p->db, t, a);
 	if (rc == ERR_EXISTS)
 		err_set(e, rc, "account %s is there already", name);
-	return finish(t, rc, "add the account", e);
+	return report_change(t, rc, "add the account", e);
 }
 
 static int account_add(struct admin_place *p, const struct admin_words *w, struct err_text *e)
@@ -179,8 +168,8 @@ static int account_remove(struct admin_place *p, const struct admin_words *w,
 		rc = begin(p, &t, "remove the account", e);
 	if (rc != 0)
 		return rc;
-	return finish(t, db_account_remove(p->db, t, span_str(w->rest[0])), "remove the account",
-	              e);
+	return report_change(t, db_account_remove(p->db, t, span_str(w->rest[0])),
+	                     "remove the account", e);
 }
 
 static int account_password(struct admin_place *p, const struct admin_words *w,
@@ -202,7 +191,7 @@ static int account_password(struct admin_place *p, const struct admin_words *w,
 		a.hash = hash;
 		rc = db_account_put(p->db, t, &a);
 	}
-	return finish(t, rc, "change the password", e);
+	return report_change(t, rc, "change the password", e);
 }
 
 /* --- list ---------------------------------------------------------------------------------- */

@@ -49,6 +49,15 @@ int kv_write_begin(struct kv *kv, struct kv_txn **out);
 /* Durable when it returns 0. Ends TXN either way. ERR_FULL (map or disk), ERR_IO. */
 int kv_write_commit(struct kv_txn *txn);
 void kv_write_abort(struct kv_txn *txn); /* NULL is fine */
+/* Ends TXN by R, what came of the writes: 0 commits. Otherwise aborts and answers R. */
+static inline int kv_write_end(struct kv_txn *txn, int r)
+{
+	if (r == 0) {
+		return kv_write_commit(txn);
+	}
+	kv_write_abort(txn);
+	return r;
+}
 /*
  * 0, or the error that broke the write transaction: a write that failed with ERR_FULL,
  * ERR_IO or ERR_NOMEM leaves nothing to go on with, and the commit will answer the same.

@@ -111,6 +111,22 @@ static void test_fail(void **state)
 	assert_int_equal(kv_write_commit(txn), 0);
 }
 
+/* What went well is kept, what failed is not, and the failure is answered. */
+static void test_end(void **state)
+{
+	struct kvtest *f = *state;
+	struct kv_txn *txn = kvtest_write(f->kv);
+
+	kvtest_put(txn, f->t[T_ONE], "a", "1");
+	assert_int_equal(kv_write_end(txn, 0), 0);
+	txn = kvtest_write(f->kv);
+	kvtest_put(txn, f->t[T_ONE], "a", "2");
+	assert_int_equal(kv_write_end(txn, ERR_NOT_FOUND), ERR_NOT_FOUND);
+	txn = kvtest_read(f->kv);
+	kvtest_value(txn, f->t[T_ONE], "a", "1");
+	kv_read_end(txn);
+}
+
 static void test_big_endian(void **state)
 {
 	static const uint64_t numbers[] = { 0, 1, 255, 256, 65535, 65536, 0xffffffff, 0x100000000,
@@ -393,6 +409,7 @@ int main(void)
 		FIXTURE_TEST(test_records),
 		FIXTURE_TEST(test_abort_and_snapshot),
 		FIXTURE_TEST(test_fail),
+		FIXTURE_TEST(test_end),
 		cmocka_unit_test(test_big_endian),
 		FIXTURE_TEST(test_cursor_table),
 		FIXTURE_TEST(test_cursor_delete),
