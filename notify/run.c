@@ -1,16 +1,15 @@
 #include "notify/run.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "base/claim.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "notify/admin.h"
 #include "notify/app.h"
 #include "session/daemon.h"
-#include "session/daemon.h"
+#include "session/program.h"
 
 #define SWEEP_US (60 * CLOCK_SECOND_US) /* between looks for notices whose time is over */
 #define SWEEP_BATCH 1000                /* notices of one transaction */
@@ -149,25 +148,6 @@ static struct server_limits limits_of(const struct config *c)
 	return l;
 }
 
-static int check_data_directory(const char *dir, struct err_text *e)
-{
-	struct stat st;
-
-	if (stat(dir, &st) != 0) {
-		return err_set(e, errno == ENOENT ? ERR_NOT_FOUND : ERR_IO, "data directory %s: %s%s",
-		               dir, strerror(errno),
-		               errno == ENOENT ? " (im2000-notify init makes it)" : "");
-	}
-	if (!S_ISDIR(st.st_mode)) {
-		return err_set(e, ERR_IO, "data directory %s is no directory", dir);
-	}
-	if ((st.st_mode & 077) != 0) {
-		return err_set(e, ERR_DENIED, "data directory %s is open to others: chmod 700 %s",
-		               dir, dir);
-	}
-	return 0;
-}
-
 static int check_certificate(const struct config *c, bool strict, struct err_text *e)
 {
 	const struct tls_options options = tls_of(c);
@@ -181,7 +161,7 @@ int notify_check(const char *config_path, struct err_text *e)
 	struct config c;
 	int r = config_read(config_path, &c, e);
 
-	if (r == 0 && (r = check_data_directory(c.data, e)) == 0) {
+	if (r == 0 && (r = program_check_data(ADMIN_PROGRAM, c.data, e)) == 0) {
 		r = check_certificate(&c, true, e);
 	}
 	config_free(&c);
@@ -282,7 +262,7 @@ int notify_run(const char *config_path, struct err_text *e)
 	if (r == 0) {
 		log_set_level((enum log_level)c.log_level);
 	}
-	if (r == 0 && (r = check_data_directory(c.data, e)) == 0 &&
+	if (r == 0 && (r = program_check_data(ADMIN_PROGRAM, c.data, e)) == 0 &&
 	    (r = check_certificate(&c, false, e)) == 0 &&
 	    (r = claim_take(c.data, "notify.running", &claim, e)) == 0) {
 		if ((r = start(&run.app, &c, e)) == 0) {

@@ -5,11 +5,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/log.h"
 #include "base/text.h"
+#include "session/program.h"
 #include "store/db_table.h"
 
 const char *const db_table_names[DB_TABLES + 1] = {
@@ -41,30 +41,10 @@ const char *const db_table_names[DB_TABLES + 1] = {
 
 /* --- opening --------------------------------------------------------------------------- */
 
-static int dir_check(const char *dir, struct err_text *e)
-{
-	struct stat st;
-
-	if (stat(dir, &st) != 0)
-		return err_set(e, errno == ENOENT ? ERR_NOT_FOUND : ERR_IO, "data directory %s: %s",
-		               dir, strerror(errno));
-	if (!S_ISDIR(st.st_mode))
-		return err_set(e, ERR_IO, "data directory %s: not a directory", dir);
-	if (st.st_uid != geteuid())
-		return err_set(e, ERR_DENIED,
-		               "data directory %s belongs to user %u: run as that user", dir,
-		               (unsigned)st.st_uid);
-	if ((st.st_mode & 077) != 0)
-		return err_set(e, ERR_DENIED,
-		               "data directory %s is open to others (mode %04o): chmod 700 %s", dir,
-		               (unsigned)(st.st_mode & 07777), dir);
-	return 0;
-}
-
 int db_present(const char *dir, struct err_text *e)
 {
 	char path[4096];
-	int rc = dir_check(dir, e);
+	int rc = program_check_data("im2000-store", dir, e);
 
 	if (rc != 0)
 		return rc;
@@ -119,7 +99,7 @@ int db_open(const char *dir, const struct db_options *options, struct db **out,
 		.create = options->create,
 	};
 	struct db *db;
-	int rc = dir_check(dir, e);
+	int rc = program_check_data("im2000-store", dir, e);
 
 	if (rc != 0)
 		return rc;

@@ -158,6 +158,32 @@ int program_make_dir(const char *dir, struct err_text *e)
 	                              : err_set(e, ERR_DENIED, "%s belongs to another user", path);
 }
 
+int program_check_data(const char *program, const char *dir, struct err_text *e)
+{
+	struct stat st;
+
+	if (stat(dir, &st) != 0) {
+		return errno == ENOENT
+		           ? err_set(e, ERR_NOT_FOUND, "data directory %s: %s (%s init makes it)", dir,
+		                     strerror(errno), program)
+		           : err_set(e, ERR_IO, "data directory %s: %s", dir, strerror(errno));
+	}
+	if (!S_ISDIR(st.st_mode)) {
+		return err_set(e, ERR_IO, "data directory %s is no directory", dir);
+	}
+	if (st.st_uid != geteuid()) {
+		return err_set(e, ERR_DENIED,
+		               "data directory %s belongs to user %u: run as that user", dir,
+		               (unsigned)st.st_uid);
+	}
+	if ((st.st_mode & 077) != 0) {
+		return err_set(e, ERR_DENIED,
+		               "data directory %s is open to others (mode %04o): chmod 700 %s", dir,
+		               (unsigned)(st.st_mode & 07777), dir);
+	}
+	return 0;
+}
+
 int program_write_file(const char *path, unsigned mode, const char *text, struct err_text *e)
 {
 	int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, (mode_t)mode);

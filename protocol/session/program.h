@@ -47,6 +47,12 @@ int program_secret(const char *password_file, bool token, struct password_hash *
 /* Makes directory DIR, mode 0700, with its parents; one that is there must be this user's. */
 int program_make_dir(const char *dir, struct err_text *e);
 
+/*
+ * Whether DIR, PROGRAM's data directory, is there, is this user's and closed to all others. 0, or
+ * ERR_NOT_FOUND, ERR_IO, ERR_DENIED with E filled.
+ */
+int program_check_data(const char *program, const char *dir, struct err_text *e);
+
 /* Creates PATH, mode 0600 or as MODE says, with TEXT; never replaces. ERR_EXISTS, ERR_IO. */
 int program_write_file(const char *path, unsigned mode, const char *text, struct err_text *e);
 
