@@ -191,6 +191,9 @@ int db_blob_sweep(struct db *db, struct kv_txn *t, unsigned limit);
  */
 int db_octets(struct db *db, struct kv_txn *t, const struct db_message *m, uint64_t at,
               struct span *out);
+/* Copies N octets of message M from AT on to BUF. ERR_MALFORMED when it ends before. */
+int db_octets_copy(struct db *db, struct kv_txn *t, const struct db_message *m, uint64_t at,
+                   uint8_t *buf, size_t n);
 
 /*
  * Leaf hashes of a blob's blocks (message/digest.h), so that a proof needs no octets. They are

@@ -231,3 +231,23 @@ int db_octets(struct db *db, struct kv_txn *t, const struct db_message *m, uint6
 		out->n = (size_t)(x.octets - at);
 	return 0;
 }
+
+int db_octets_copy(struct db *db, struct kv_txn *t, const struct db_message *m, uint64_t at,
+                   uint8_t *buf, size_t n)
+{
+	struct span piece;
+	int rc;
+
+	while (n > 0) {
+		rc = db_octets(db, t, m, at, &piece);
+		if (rc != 0)
+			return rc == ERR_NOT_FOUND ? ERR_MALFORMED : rc;
+		if (piece.n > n)
+			piece.n = n;
+		memcpy(buf, piece.p, piece.n);
+		buf += piece.n;
+		at += piece.n;
+		n -= piece.n;
+	}
+	return 0;
+}

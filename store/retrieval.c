@@ -23,20 +23,7 @@ static int read_octets(void *ctx, uint64_t at, uint8_t *buf, size_t n)
 {
 	const struct source *s = ctx;
 
-	while (n > 0) {
-		struct span piece;
-		int err = db_octets(s->db, s->txn, s->m, at, &piece);
-
-		if (err != 0)
-			return err == ERR_NOT_FOUND ? ERR_MALFORMED : err;
-		if (piece.n > n)
-			piece.n = n;
-		memcpy(buf, piece.p, piece.n);
-		buf += piece.n;
-		at += piece.n;
-		n -= piece.n;
-	}
-	return 0;
+	return db_octets_copy(s->db, s->txn, s->m, at, buf, n);
 }
 
 /* From, Subject and Date of the header, of which SCAN_HEADER_MAX octets are looked at. */

@@ -362,7 +362,6 @@ struct reader {
 static int read_stored(struct reader *r, uint64_t at, uint8_t *buf, size_t n)
 {
 	struct db *db = r->s->o.worker->service->db;
-	struct span piece;
 	int err;
 
 	if (r->txn == NULL) {
@@ -373,18 +372,7 @@ static int read_stored(struct reader *r, uint64_t at, uint8_t *buf, size_t n)
 		if (err != 0)
 			return err;
 	}
-	while (n > 0) {
-		err = db_octets(db, r->txn, &r->m, at, &piece);
-		if (err != 0)
-			return err;
-		if (piece.n > n)
-			piece.n = n;
-		memcpy(buf, piece.p, piece.n);
-		buf += piece.n;
-		at += piece.n;
-		n -= piece.n;
-	}
-	return 0;
+	return db_octets_copy(db, r->txn, &r->m, at, buf, n);
 }
 
 static int read_message(void *ctx, uint64_t at, uint8_t *buf, size_t n)
