@@ -14,8 +14,11 @@ static const char *const table_names[] = {
 	NULL,
 };
 
-/* A new database gets its schema number; one that is newer than this program is left alone. */
-static int check_schema(struct db *db, struct err_text *e)
+/*
+ * A new database gets its schema number, when one is to be made: a file that was emptied is not
+ * to look like an agent without mailboxes. One that is newer than this program is left alone.
+ */
+static int check_schema(struct db *db, bool create, const char *dir, struct err_text *e)
 {
 	struct kv_txn *t = NULL;
 	struct span value;
@@ -26,6 +29,10 @@ static int check_schema(struct db *db, struct err_text *e)
 		return err_set(e, r, "open notify.mdb: %s", err_phrase(r));
 	}
 	r = kv_get(t, db->table[TABLE_META], span_str("schema"), &value);
+	if (r == ERR_NOT_FOUND && !create) {
+		kv_write_abort(t);
+		return err_set(e, ERR_MALFORMED, "%s/notify.mdb is no agent's database", dir);
+	}
 	if (r == ERR_NOT_FOUND) {
 		kv_put_u32(number, DB_SCHEMA);
 		r = kv_put(t, db->table[TABLE_META], span_str("schema"), span_of(number, 4));
@@ -59,7 +66,7 @@ int db_open(const char *dir, const struct db_options *options, struct db **out, 
 	}
 	r = kv_open(dir, "notify.mdb", &kv, table_names, db->table, &db->kv, e);
 	if (r == 0) {
-		r = check_schema(db, e);
+		r = check_schema(db, options->create, dir, e);
 	}
 	if (r != 0) {
 		db_close(db);

@@ -20,12 +20,15 @@
 struct db;
 
 struct db_options {
-	bool create;
+	bool create; /* the file, when it is absent or empty; else that is an error */
 	uint64_t map_size; /* 0: default */
 	bool no_sync;
 };
 
-/* Opens DIR/notify.mdb. ERR_UNSUPPORTED for a schema newer than this program. */
+/*
+ * Opens DIR/notify.mdb. ERR_UNSUPPORTED for a schema newer than this program, ERR_MALFORMED for
+ * what is no agent's database, or an error of kv_open.
+ */
 int db_open(const char *dir, const struct db_options *options, struct db **out, struct err_text *e);
 void db_close(struct db *db); /* NULL is fine */
 struct kv *db_kv(struct db *db);

@@ -412,6 +412,15 @@ class Wrong(Case):
         self.one_line(self.run_agent("run", "-c", self.agent.conf, status=1), "notify.mdb")
         self.one_line(self.run_agent("check", "-c", self.agent.conf, status=1), "notify.mdb")
 
+    def test_database_that_is_gone(self):
+        """An agent without mailboxes would answer noUser: none is made up in its place."""
+        path = os.path.join(self.agent.folder, "data", "notify.mdb")
+        for spoil in (lambda: open(path, "wb").close(), lambda: os.unlink(path)):
+            spoil()
+            for command in ("run", "check", "stats"):
+                self.one_line(self.run_agent(command, "-c", self.agent.conf, status=1),
+                              "notify.mdb")
+
     def test_command_line(self):
         for words, said in (
                 ((), "no command given"),
