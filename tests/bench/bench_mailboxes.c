@@ -1,6 +1,7 @@
 /*
  * Adds many mailboxes to a notification agent that does not run, in one transaction: --to with
- * the numbers 0 to --count less one. All have the same token, which is printed.
+ * the numbers 0 to --count less one. All have the same token, which is printed. Those of one
+ * domain ('%' in --to) come one after the other, as a domain's do that moves to an agent.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,6 +18,16 @@ struct bench {
 	struct db *db;
 };
 
+/* The number of the mailbox that is added as the I-th. */
+static uint64_t number_of(const struct bench *b, uint64_t i)
+{
+	uint64_t each = b->count / OURS_DOMAINS;
+
+	if (strchr(b->to, '%') == NULL || i >= each * OURS_DOMAINS)
+		return i;
+	return i % each * OURS_DOMAINS + i / each;
+}
+
 static void add_all(struct bench *b, struct kv_txn *t)
 {
 	struct db_mailbox m = { .created_us = clock_now_us() };
@@ -27,7 +38,7 @@ static void add_all(struct bench *b, struct kv_txn *t)
 		int err;
 
 		m.number = 0;
-		ours_mailbox(b->to, i, &m.name);
+		ours_mailbox(b->to, number_of(b, i), &m.name);
 		err = db_mailbox_put(b->db, t, &m);
 		if (err != 0)
 			tool_fatal("%s: %s", m.name.text, err_phrase(err));

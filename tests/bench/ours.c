@@ -82,7 +82,7 @@ void ours_mailbox(const char *pattern, uint64_t number, struct mailbox *out)
 	size_t n = 0;
 
 	for (const char *p = pattern; *p != '\0' && n < NAME_MAILBOX_MAX; p++) {
-		uint64_t shown = *p == '%' ? number % 100 : number;
+		uint64_t shown = *p == '%' ? number % OURS_DOMAINS : number;
 
 		if (*p == '#' || *p == '%')
 			n += (size_t)snprintf(text + n, sizeof text - n, "%llu",

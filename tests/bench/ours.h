@@ -36,7 +36,8 @@ struct ours_envelope {
 	bool later;
 };
 void ours_envelope(struct buf *out, const struct ours_envelope *e);
-/* PATTERN with NUMBER in place of '#', and NUMBER modulo 100 in place of '%', as a mailbox. */
+#define OURS_DOMAINS 100
+/* PATTERN with NUMBER in place of '#', NUMBER modulo OURS_DOMAINS in place of '%', a mailbox. */
 void ours_mailbox(const char *pattern, uint64_t number, struct mailbox *out);
 /*
  * A notification to TO of a message of 4 KiB from SENDER, whose domain is that of the store.
