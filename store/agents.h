@@ -1,7 +1,8 @@
 /*
  * The notification agents that something is due for: one connection to each
  * domain, kept for a while, a few batches on their way, what came of them
- * written back. Of the notifier's loop.
+ * written back. Accounts take turns, at each agent and for connections. Of the
+ * notifier's loop.
  */
 #ifndef IM2000_STORE_AGENTS_H
 #define IM2000_STORE_AGENTS_H
@@ -11,10 +12,15 @@
 #include "store/round.h"
 #include "store/service.h"
 
+struct agents_limits {
+	unsigned connections; /* in all, idle ones included; at least 1 */
+	unsigned for_each;    /* of those, to the servers of one address, whatever the domains */
+};
+
 struct agents;
 /* All are borrowed for its life. 0 or ERR_NOMEM. */
 int agents_create(struct service_worker *w, struct round *r, struct locator *locator,
-                  struct agents **out);
+                  const struct agents_limits *limits, struct agents **out);
 /* For the connections to come. TLS is held. */
 void agents_configure(struct agents *a, struct tls_config *tls, bool allow_private);
 

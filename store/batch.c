@@ -11,26 +11,87 @@
 #include "store/notice.h"
 
 #define CLASSES 16 /* times of next attempts of one job that are told apart */
+#define FRAME_HEAD 64 /* of a command, with everything but its lists and notifications */
 
-struct batch *batch_create(struct db *db, enum db_job_kind kind, bool encodes)
+struct batch *batch_create(struct db *db, enum batch_form form, struct batch_room *room)
 {
-	struct batch *b = malloc(sizeof(*b) + (encodes ? BATCH_LIST_OCTETS : 0));
+	struct batch *b = calloc(1, sizeof(*b));
 
 	if (b == NULL)
 		return NULL;
-	memset(b, 0, sizeof(*b));
 	b->job.apply = batch_apply;
 	b->db = db;
-	b->kind = kind;
-	b->encodes = encodes;
-	if (encodes)
-		wire_list_writer_init(&b->list, b->room, BATCH_LIST_OCTETS);
+	b->form = form;
+	b->room = room;
+	if (room != NULL)
+		wire_list_writer_init(&room->list, room->octets, sizeof(room->octets) - FRAME_HEAD);
 	return b;
 }
 
 void batch_free(struct batch *b)
 {
+	if (b == NULL)
+		return;
+	free(b->items);
+	free(b->jobs);
 	free(b);
+}
+
+enum db_job_kind batch_kind(enum batch_form form)
+{
+	return form == BATCH_WITHDRAW ? DB_JOB_WITHDRAW : DB_JOB_NOTIFY;
+}
+
+/* Sees to it that *AT, of CAP things of SIZE octets, has room for one more than N. */
+static int grow(void **at, size_t n, size_t *cap, size_t size)
+{
+	size_t more = *cap == 0 ? 4 : *cap * 2;
+	void *p;
+
+	if (n < *cap)
+		return 0;
+	p = reallocarray(*at, more, size);
+	if (p == NULL)
+		return ERR_NOMEM;
+	*at = p;
+	*cap = more;
+	return 0;
+}
+
+/* One more delivery, with no outcome yet. 0 or ERR_NOMEM. */
+static int add_item(struct batch *b, uint32_t index)
+{
+	void *items = b->items;
+	int err = grow(&items, b->n, &b->items_cap, sizeof(*b->items));
+
+	b->items = items;
+	if (err == 0)
+		b->items[b->n++] = (struct batch_item) { .index = index };
+	return err;
+}
+
+/* One more job, with no deliveries yet. It counts only with b->n_jobs. 0 or ERR_NOMEM. */
+static int begin_job(struct batch *b, struct round_job *j)
+{
+	void *jobs = b->jobs;
+	int err = grow(&jobs, b->n_jobs, &b->jobs_cap, sizeof(*b->jobs));
+
+	b->jobs = jobs;
+	if (err == 0)
+		b->jobs[b->n_jobs] = (struct batch_job) {
+			.job = j,
+			.first = b->n,
+			.jitter = (uint32_t)random_below(MAILROOM_JITTER),
+		};
+	return err;
+}
+
+static void end_job(struct batch *b)
+{
+	struct batch_job *entry = &b->jobs[b->n_jobs++];
+
+	entry->n = b->n - entry->first;
+	entry->job->batches++;
 }
 
 /* --- choosing ---------------------------------------------------------------------------- */
@@ -43,7 +104,7 @@ static bool is_due(const struct round_job *j, const struct db_delivery *d)
 }
 
 /* Appends N, without what takes it over the limit of one notification. */
-static int append_notification(struct wire_list_writer *w, struct wire_notification *n)
+static int append_whole(struct wire_list_writer *w, struct wire_notification *n)
 {
 	struct wire_list_writer before = *w;
 	int err = wire_notification_append(w, n);
@@ -61,6 +122,50 @@ static int append_notification(struct wire_list_writer *w, struct wire_notificat
 	return err;
 }
 
+/* One of many, the first of which says what is alike. */
+static int append_one_of_many(struct batch_room *x, const struct settings *s,
+                              const struct ids *ids, const struct db_message *m,
+                              const struct db_delivery *d)
+{
+	struct wire_list_writer *w = &x->list, before = *w;
+	struct rnasp_addressee a;
+	struct notice notice;
+	size_t octets;
+	int err;
+
+	if (w->count == 0) {
+		err = notice_make(s, ids, m, d->index, d->mailbox, &x->notice, &x->common);
+		if (err == 0)
+			err = append_whole(w, &x->common);
+		if (err != 0)
+			return err;
+		/* It was put there to be measured, and leaves less room for addressees. */
+		x->common_octets = w->n;
+		wire_list_writer_init(w, x->octets,
+		                      sizeof(x->octets) - FRAME_HEAD - x->common_octets);
+		before = *w;
+		a.recipient = x->common.recipient;
+		memcpy(a.id, x->common.id, sizeof(a.id));
+	} else {
+		err = notice_addressee(ids, m, d->index, d->mailbox, &notice, &a.recipient, a.id);
+		if (err != 0)
+			return err;
+	}
+	err = rnasp_addressee_append(w, &a);
+	if (err != 0)
+		return err;
+	octets = w->n - before.n;
+	if (before.count == 0) {
+		x->common_octets -= octets < x->common_octets ? octets : x->common_octets;
+	} else if (x->common_octets + octets + 4 > LIMIT_NOTIFICATION_OCTETS) {
+		/* Its notification would be over the limit: it is the first of another batch, which
+		 * leaves something out. */
+		*w = before;
+		return ERR_TOO_BIG;
+	}
+	return 0;
+}
+
 static int append(struct batch *b, const struct settings *s, const struct ids *ids,
                   const struct db_message *m, const struct db_delivery *d)
 {
@@ -69,14 +174,23 @@ static int append(struct batch *b, const struct settings *s, const struct ids *i
 	struct notice notice;
 	int err;
 
-	if (!b->encodes)
+	if (b->room == NULL)
 		return 0;
-	if (b->kind == DB_JOB_NOTIFY) {
+	switch (b->form) {
+	case BATCH_NOTIFY_MANY:
+		return append_one_of_many(b->room, s, ids, m, d);
+	case BATCH_NOTIFY:
 		err = notice_make(s, ids, m, d->index, d->mailbox, &notice, &n);
-		return err != 0 ? err : append_notification(&b->list, &n);
+		return err != 0 ? err : append_whole(&b->room->list, &n);
+	default:
+		err = notice_addressee(ids, m, d->index, d->mailbox, &notice, &a.recipient, a.id);
+		return err != 0 ? err : rnasp_addressee_append(&b->room->list, &a);
 	}
-	err = notice_addressee(ids, m, d->index, d->mailbox, &notice, &a.recipient, a.id);
-	return err != 0 ? err : rnasp_addressee_append(&b->list, &a);
+}
+
+static size_t items_max(const struct batch *b)
+{
+	return b->form == BATCH_NOTIFY_MANY || b->room == NULL ? BATCH_MANY : LIMIT_NOTIFICATIONS;
 }
 
 /*
@@ -105,39 +219,49 @@ static int add_items(struct batch *b, struct kv_txn *t, const struct settings *s
 			return err;
 		if (err != 0 || !is_due(j, &d))
 			continue;
-		if (b->n == BATCH_ITEMS)
+		if (b->n == items_max(b))
 			return ERR_AGAIN;
+		err = add_item(b, j->next);
+		if (err != 0)
+			return err;
 		err = append(b, s, ids, m, &d);
+		if (err == 0)
+			continue;
+		b->n--;
 		if (err == ERR_TOO_BIG && b->n > 0)
 			return ERR_AGAIN;
-		if (err != 0) {
-			log_error("notice", "message=%llu index=%u error=\"%s\"",
-			          (unsigned long long)m->number, j->next, err_phrase(err));
-			continue; /* no later attempt would go better */
-		}
-		b->items[b->n++].index = j->next;
+		/* No later attempt would go better: it is passed over. */
+		log_error("notice", "message=%llu index=%u error=\"%s\"",
+		          (unsigned long long)m->number, j->next, err_phrase(err));
 	}
 	return 0;
+}
+
+/* Whether J may go into B beside what is in it. */
+static bool goes_with(const struct batch *b, const struct round_job *j)
+{
+	if (j->job.kind != batch_kind(b->form) || b->n_jobs == BATCH_JOBS || b->n == items_max(b))
+		return false;
+	return b->form != BATCH_NOTIFY_MANY || b->n_jobs == 0 ||
+	       b->jobs[0].job->job.message == j->job.message;
 }
 
 int batch_add(struct batch *b, struct kv_txn *t, const struct settings *s, const struct ids *ids,
               struct round_job *j, uint64_t now_us)
 {
-	struct batch_job *entry;
 	struct db_message m;
 	int err;
 
-	if (b->n_jobs == BATCH_JOBS || b->n == BATCH_ITEMS)
+	if (!goes_with(b, j))
 		return ERR_AGAIN;
-	entry = &b->jobs[b->n_jobs];
-	*entry = (struct batch_job) {
-		.job = j,
-		.first = b->n,
-		.jitter = (uint32_t)random_below(MAILROOM_JITTER),
-	};
+	err = begin_job(b, j);
+	if (err != 0) {
+		j->failed = j->exhausted = true;
+		return err;
+	}
 	err = db_message_get(b->db, t, j->job.message, &m);
 	if (err == 0)
-		err = check_message(&m, b->kind, now_us);
+		err = check_message(&m, batch_kind(b->form), now_us);
 	if (err == 0)
 		err = add_items(b, t, s, ids, j, &m);
 	else if (err == ERR_NOT_FOUND)
@@ -145,26 +269,79 @@ int batch_add(struct batch *b, struct kv_txn *t, const struct settings *s, const
 	if (err != 0 && err != ERR_AGAIN)
 		j->failed = true;
 	j->exhausted = err != ERR_AGAIN;
-	entry->n = b->n - entry->first;
-	if (err == ERR_AGAIN && entry->n == 0)
+	if (err == ERR_AGAIN && b->n == b->jobs[b->n_jobs].first)
 		return err; /* it begins with the next batch */
-	b->n_jobs++;
-	j->batches++;
+	end_job(b);
 	return err;
 }
 
-int batch_encode(const struct batch *b, uint8_t *buf, size_t cap, struct span *out)
+bool batch_wants(struct db *db, struct kv_txn *t, struct round_job *j, uint64_t now_us)
 {
+	uint32_t end = j->job.first + j->job.count;
+	struct db_delivery d;
+	struct db_message m;
+
+	if (db_message_get(db, t, j->job.message, &m) != 0 ||
+	    check_message(&m, j->job.kind, now_us) != 0)
+		return false;
+	if (end > m.recipients)
+		end = m.recipients;
+	for (; j->next < end; j->next++) {
+		int err = db_delivery_get(db, t, m.number, j->next, &d);
+
+		if (err == 0 && is_due(j, &d))
+			return true;
+		if (err != 0 && err != ERR_NOT_FOUND && err != ERR_MALFORMED)
+			return false; /* batch_add will meet it */
+	}
+	return false;
+}
+
+int batch_add_empty(struct batch *b, struct round_job *j)
+{
+	int err = begin_job(b, j);
+
+	if (err == 0)
+		end_job(b);
+	return err;
+}
+
+int batch_encode(struct batch *b, struct span *out)
+{
+	struct batch_room *x = b->room;
 	struct rnasp_command c = { 0 };
 
-	if (b->kind == DB_JOB_NOTIFY) {
+	switch (b->form) {
+	case BATCH_NOTIFY:
 		c.kind = RNASP_NOTIFY;
-		c.u.notify.notifications = wire_list_view(&b->list);
-	} else {
+		c.u.notify.notifications = wire_list_view(&x->list);
+		break;
+	case BATCH_NOTIFY_MANY:
+		c.kind = RNASP_NOTIFY_MANY;
+		c.u.notify_many.common = x->common;
+		c.u.notify_many.addressees = wire_list_view(&x->list);
+		break;
+	default:
 		c.kind = RNASP_WITHDRAW;
-		c.u.withdraw.notifications = wire_list_view(&b->list);
+		c.u.withdraw.notifications = wire_list_view(&x->list);
+		break;
 	}
-	return rnasp_command_encode(&c, buf, cap, out);
+	b->room = NULL;
+	return rnasp_command_encode(&c, x->frame, sizeof(x->frame), out);
+}
+
+void batch_give_back(struct batch *b)
+{
+	for (size_t i = 0; i < b->n_jobs; i++) {
+		const struct batch_job *entry = &b->jobs[i];
+		struct round_job *j = entry->job;
+
+		j->batches--;
+		j->exhausted = false;
+		if (entry->n > 0 && b->items[entry->first].index < j->next)
+			j->next = b->items[entry->first].index;
+	}
+	b->n = b->n_jobs = 0;
 }
 
 /* --- results ----------------------------------------------------------------------------- */
@@ -249,9 +426,21 @@ static void note_status(struct batch *b, const struct rnasp_response *r)
 	batch_outcome(b, outcome, span_str(text));
 }
 
+/* What an agent says that does not know notifyMany, or not with so many. */
+static bool takes_no_many(enum wire_status s)
+{
+	return s == WIRE_STATUS_UNSUPPORTED || s == WIRE_STATUS_TOO_BIG ||
+	       s == WIRE_STATUS_MALFORMED_PDU;
+}
+
 int batch_answer(struct batch *b, struct span body)
 {
-	enum rnasp_kind kind = b->kind == DB_JOB_NOTIFY ? RNASP_NOTIFY : RNASP_WITHDRAW;
+	static const enum rnasp_kind kinds[] = {
+		[BATCH_NOTIFY] = RNASP_NOTIFY,
+		[BATCH_NOTIFY_MANY] = RNASP_NOTIFY_MANY,
+		[BATCH_WITHDRAW] = RNASP_WITHDRAW,
+	};
+	enum rnasp_kind kind = kinds[b->form];
 	enum wire_notify_result result;
 	struct rnasp_response r;
 	struct wire_list rest;
@@ -261,6 +450,8 @@ int batch_answer(struct batch *b, struct span body)
 		              span_str("the agent's answer is malformed"));
 		return ERR_PROTOCOL;
 	}
+	if (kind == RNASP_NOTIFY_MANY && takes_no_many(r.status))
+		return ERR_UNSUPPORTED;
 	if (r.status != WIRE_STATUS_OK) {
 		note_status(b, &r);
 		return 0;
@@ -293,7 +484,7 @@ static bool attempt_rule(struct mailroom_delivery *d, void *ctx)
 {
 	const struct attempt *a = ctx;
 
-	if (a->b->kind == DB_JOB_WITHDRAW) {
+	if (a->b->form == BATCH_WITHDRAW) {
 		if (!d->withdrawn || d->told_withdrawn)
 			return false;
 		return mailroom_told(d, a->item->outcome, a->b->now_us, a->expires_us,

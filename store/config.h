@@ -37,6 +37,8 @@ struct config {
 	uint64_t first_command_time_s;
 	uint64_t wait_time_s;           /* the longest `watch` */
 	uint64_t login_failures;        /* a minute, for an account or an address */
+	uint64_t notify_connections;    /* to agents, in all */
+	uint64_t notify_connections_each; /* of those, to one address */
 	uint64_t workers;               /* 0: one for each core */
 	bool allow_private;             /* may connect to loopback and private addresses */
 	unsigned log_level;             /* enum log_level */

@@ -300,6 +300,10 @@ int db_job_remove(struct db *db, struct kv_txn *t, const struct db_job *job);
  * ERR_NOT_FOUND: none. */
 int db_job_next(struct db *db, struct kv_txn *t, const struct db_job *after,
                 struct db_job *out);
+/* Calls EACH for the jobs after AFTER (NULL: from the first on) in order of keys, until it answers
+ * false or there are no more. A damaged one is logged and passed over. 0 or an error. */
+int db_job_walk(struct db *db, struct kv_txn *t, const struct db_job *after,
+                bool (*each)(void *ctx, const struct db_job *job), void *ctx);
 
 /* --- administration ------------------------------------------------------------------- */
 

@@ -80,6 +80,30 @@ int db_job_next(struct db *db, struct kv_txn *t, const struct db_job *after,
 	return rc;
 }
 
+int db_job_walk(struct db *db, struct kv_txn *t, const struct db_job *after,
+                bool (*each)(void *ctx, const struct db_job *job), void *ctx)
+{
+	struct db_key from = after != NULL ? job_key(after) : db_key_job(0, 0, 0, 0);
+	struct span key, value;
+	struct kv_cursor *c;
+	struct db_job job;
+	int rc = kv_cursor_open(t, db->table[DB_JOB], &c);
+
+	if (rc != 0)
+		return rc;
+	rc = kv_cursor_seek(c, db_key_span(&from), &key, &value);
+	if (rc == 0 && after != NULL && span_eq(key, db_key_span(&from)))
+		rc = kv_cursor_next(c, &key, &value);
+	for (; rc == 0; rc = kv_cursor_next(c, &key, &value)) {
+		if (db_job_decode(key, value, &job) != 0)
+			(void)db_damaged(DB_JOB, key);
+		else if (!each(ctx, &job))
+			break;
+	}
+	kv_cursor_close(c);
+	return rc == ERR_NOT_FOUND ? 0 : rc;
+}
+
 int db_job_cut(struct db *db, struct kv_txn *t, uint64_t due_us, uint64_t message,
                uint32_t remaining)
 {

@@ -14,6 +14,7 @@
 #define TURN_US CLOCK_SECOND_US /* at most between looks at the clock, which may jump */
 #define JOBS_EASY 256           /* of those; with more, looks are REST_US apart */
 #define REST_US 10000ULL
+#define REST_TIMES 4            /* and at least so many times as long as the last one took */
 
 struct notifier {
 	struct loop *loop;
@@ -53,7 +54,7 @@ static void found(void *ctx, struct round_job *j)
 /* What is due is begun; what is not sets the time of the next turn. */
 static void turn(struct notifier *n)
 {
-	uint64_t now = clock_now_us(), next = 0, wait = TURN_US;
+	uint64_t now = clock_now_us(), start = clock_mono_us(), next = 0, wait = TURN_US, rest;
 	int err;
 
 	if (n->stopping)
@@ -62,14 +63,16 @@ static void turn(struct notifier *n)
 	err = agents_troubled(n->agents) ? 0 : round_collect(n->round, now, found, n, &next);
 	if (err < 0)
 		log_error("notify", "error=\"look for work: %s\"", err_phrase(err));
+	rest = REST_TIMES * (clock_mono_us() - start);
 	agents_work(n->agents);
 	sweep_turn(n->sweep);
 	if (next > now && next - now < wait)
 		wait = next - now;
-	/* Each look passes over all that is in hand: not with every kick, when that is much. */
-	if (round_count(n->round) > JOBS_EASY) {
-		n->rest_us = clock_mono_us() + REST_US;
-		wait = REST_US;
+	/* Each look passes over all that is in hand: not with every kick, when that is much, or when
+	 * more is due than may be in hand. */
+	if (round_count(n->round) > JOBS_EASY || (next != 0 && next <= now)) {
+		wait = rest > REST_US ? rest : REST_US;
+		n->rest_us = clock_mono_us() + wait;
 	}
 	loop_timer_start(n->timer, wait);
 }
@@ -159,7 +162,7 @@ static int create_parts(struct notifier *n, const struct notifier_options *o, st
 	if (err == 0)
 		err = tls_config_create(&o->tls, &n->new_tls, e);
 	if (err == 0)
-		err = agents_create(n->worker, n->round, n->locator, &n->agents);
+		err = agents_create(n->worker, n->round, n->locator, &o->limits, &n->agents);
 	return err;
 }
 

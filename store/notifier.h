@@ -1,19 +1,21 @@
 /*
  * The notifier: tells notification agents of deliveries that are due (RNASP,
  * protocol.md sections 8, 10 and 11), and does the sweep. A thread of its own
- * with its own loop, one connection to a domain at a time.
+ * with its own loop.
  */
 #ifndef IM2000_STORE_NOTIFIER_H
 #define IM2000_STORE_NOTIFIER_H
 
 #include "net/locate.h"
 #include "net/tls.h"
+#include "store/agents.h"
 #include "store/service.h"
 
 struct notifier_options {
 	struct service *service;
 	struct locate_options locate; /* what it points to is borrowed for the notifier's life */
 	struct tls_options tls;       /* client side: the store shows its own certificate */
+	struct agents_limits limits;
 	bool allow_private;
 };
 

@@ -14,6 +14,7 @@ struct round_job {
 	char domain[NAME_DOMAIN_MAX + 1];
 	uint32_t next;                 /* first delivery that no batch has looked at yet */
 	unsigned batches;              /* with its deliveries, whose results are not written yet */
+	bool queued;                   /* the holder's: it waits for its turn */
 	bool exhausted;                /* all deliveries were looked at */
 	bool failed;                   /* something could not be written: the job must come again */
 	bool retired;                  /* the database has it no more */
@@ -28,8 +29,13 @@ void round_free(struct round *r); /* and all jobs in hand; NULL is fine */
 
 /*
  * Takes in hand what is due at NOW_US and is not yet, earliest first, calling
- * FOUND for each; it is the caller's until round_forget. *NEXT_US: when the
- * next one is due, 0: none is known. How many, or an error of db.h.
+ * FOUND for each; it is the caller's until round_forget. An account takes no
+ * more than its share (share.h), nor more than a part of the whole for one
+ * domain: what is over waits until a later call finds room for it, and holds up
+ * no other's. A call looks at a limited number of jobs.
+ *
+ * *NEXT_US: when to call again: at most NOW_US when something due was left, 0
+ * when nothing is known to come. How many were found, or an error of db.h.
  */
 int round_collect(struct round *r, uint64_t now_us, void (*found)(void *ctx, struct round_job *j),
                   void *ctx, uint64_t *next_us);

@@ -187,6 +187,10 @@ static int start_notifier(struct running *run, struct err_text *e)
 			.n_routes = c->n_routes,
 		},
 		.tls = client_tls(c),
+		.limits = {
+			.connections = (unsigned)c->notify_connections,
+			.for_each = (unsigned)c->notify_connections_each,
+		},
 		.allow_private = c->allow_private,
 	};
 

@@ -62,7 +62,8 @@ def server(site, domain, serve, cert=None):
 
 
 class Agent:
-    """A notification agent: keeps what it is told, answers each notification as ANSWER says."""
+    """A notification agent that does not take notifyMany (test_many.py has one that does): keeps
+    what it is told, answers each notification as ANSWER says."""
 
     def __init__(self, site, domain, answer=lambda n: "accepted", cert=None):
         self.answer = answer
@@ -78,6 +79,9 @@ class Agent:
             except wire.Closed:
                 return
             name, data = value["data"]
+            if name == "notifyMany":
+                peer.send_raw(wire.frame(wire.response("rnasp", status="unsupported")))
+                continue
             self.told.append((name, data["notifications"]))
             if self.status != "ok":
                 answer = wire.response("rnasp", status=self.status, abort=True)

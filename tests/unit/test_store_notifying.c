@@ -5,156 +5,9 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "storerig.h"
-#include "store/batch.h"
+#include "storejobs.h"
 #include "store/originator.h"
 #include "store/sweep.h"
-
-static struct rig r;
-static struct round *round_;
-static uint8_t id[16];
-static uint64_t number; /* of the message */
-static int out;
-static uint64_t next_us;
-
-/* Jobs that were found, in order. */
-static struct round_job *job[64];
-static size_t n_jobs;
-
-static int setup(void **state)
-{
-	(void)state;
-	rig_start(&r, 0);
-	rig_limit(&r, 1 << 20, 10000);
-	assert_int_equal(round_create(r.service.db, 64, &round_), 0);
-	n_jobs = 0;
-	out = rig_login(&r);
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	(void)state;
-	close(out);
-	round_free(round_);
-	rig_stop(&r);
-	return 0;
-}
-
-static void found(void *ctx, struct round_job *j)
-{
-	(void)ctx;
-	assert_true(n_jobs < 64);
-	job[n_jobs++] = j;
-}
-
-/* Looks for what is due in AHEAD_US. How many. */
-static int collect(uint64_t ahead_us)
-{
-	n_jobs = 0;
-	return round_collect(round_, clock_now_us() + ahead_us, found, NULL, &next_us);
-}
-
-static void submit(const char *const *to)
-{
-	static const char text[] = "From: Alice <alice@a.example>\r\nSubject: Hello\r\n"
-				   "X-Mine: not told\r\n\r\nHow are you?\r\n";
-	struct ids_name name;
-
-	rig_submit(&r, out, to, span_str(text), id);
-	assert_int_equal(ids_open(r.service.ids, id, &name), 0);
-	number = name.message;
-}
-
-/* Recipients r0@DOMAIN to rN-1@DOMAIN. */
-static void submit_many(size_t n, const char *domain)
-{
-	static char text[2000][32];
-	static const char *to[2001];
-
-	for (size_t i = 0; i < n; i++) {
-		snprintf(text[i], sizeof(text[i]), "r%04zu@%s", i, domain);
-		to[i] = text[i];
-	}
-	to[n] = NULL;
-	submit(to);
-}
-
-/* A batch of J's deliveries; what batch_add answered is RESULT. */
-static struct batch *load(struct round_job *j, bool encodes, int result)
-{
-	struct settings *s = service_settings(&r.service);
-	struct batch *b = batch_create(r.service.db, j->job.kind, encodes);
-	struct kv_txn *t = db_read_begin(r.service.db);
-
-	assert_non_null(b);
-	assert_int_equal(batch_add(b, t, s, r.service.ids, j, clock_now_us()), result);
-	db_read_end(t);
-	settings_drop(s);
-	return b;
-}
-
-/* Writes the results, and does with the jobs as the notifier does. */
-static void apply(struct batch *b)
-{
-	struct kv_txn *t;
-
-	for (size_t i = 0; i < b->n_jobs; i++)
-		b->jobs[i].retire = b->jobs[i].job->exhausted && !b->jobs[i].job->failed &&
-		                    b->jobs[i].job->batches == 1;
-	assert_int_equal(kv_write_begin(db_kv(r.service.db), &t), 0);
-	assert_int_equal(batch_apply(&b->job, t), 0);
-	assert_int_equal(kv_write_commit(t), 0);
-	for (size_t i = 0; i < b->n_jobs; i++) {
-		struct round_job *j = b->jobs[i].job;
-
-		j->batches--;
-		if (j->exhausted && j->batches == 0)
-			round_forget(round_, j);
-	}
-	batch_free(b);
-}
-
-/* The agent's answer, RESULTS being one letter for each. */
-static void answer(struct batch *b, const char *results, int want)
-{
-	static const char letters[] = "anrflu"; /* in the order of enum wire_notify_result */
-	struct rnasp_response response = { .kind = RNASP_NOTIFY };
-	uint8_t list[2048], frame[4096];
-	struct wire_list_writer w;
-	struct span s;
-
-	wire_list_writer_init(&w, list, sizeof(list));
-	for (; *results != '\0'; results++) {
-		const char *at = strchr(letters, *results);
-
-		assert_non_null(at);
-		assert_int_equal(rnasp_result_append(&w, (enum wire_notify_result)(at - letters)),
-		                 0);
-	}
-	response.u.notify.results = wire_list_view(&w);
-	assert_int_equal(rnasp_response_encode(&response, frame, sizeof(frame), &s), 0);
-	assert_int_equal(batch_answer(b, span_after(s, 4)), want);
-}
-
-static struct db_delivery delivery(struct kv_txn *t, uint32_t index)
-{
-	struct db_delivery d;
-
-	assert_int_equal(db_delivery_get(r.service.db, t, number, index, &d), 0);
-	return d;
-}
-
-static void expect_status(uint32_t index, enum wire_notification_status want)
-{
-	struct kv_txn *t = db_read_begin(r.service.db);
-	struct db_delivery d = delivery(t, index);
-
-	assert_string_equal(
-	    wire_notification_status_name((enum wire_notification_status)d.notification),
-	    wire_notification_status_name(want));
-	db_read_end(t);
-}
 
 /* --- choosing ------------------------------------------------------------------------------- */
 
@@ -201,20 +54,18 @@ static void notification(void **state)
 	const char *const to[] = { "bob@b.example", NULL };
 	struct wire_notification n;
 	struct rnasp_command c;
-	uint8_t frame[BATCH_FRAME_OCTETS], want[16];
+	uint8_t want[16];
 	char domain[NAME_DOMAIN_MAX + 1];
 	struct wire_list rest;
 	struct mailbox name;
 	struct batch *b;
-	struct span s;
 
 	(void)state;
 	submit(to);
 	assert_int_equal(collect(0), 1);
 	b = load(job[0], true, 0);
 	assert_int_equal(b->n, 1);
-	assert_int_equal(batch_encode(b, frame, sizeof(frame), &s), 0);
-	assert_int_equal(rnasp_command_decode(span_after(s, 4), s.n - 4, &c), 0);
+	decode_frame(&c);
 	assert_int_equal(c.kind, RNASP_NOTIFY);
 	rest = c.u.notify.notifications;
 	assert_int_equal(rest.count, 1);
@@ -268,12 +119,12 @@ static void notification_limit(void **state)
 		assert_int_equal(collect(0), 1);
 		b = load(job[0], true, 0);
 		assert_int_equal(b->n, 1);
-		assert_true(b->list.n <= LIMIT_NOTIFICATION_OCTETS);
-		assert_true(b->list.n > 1300); /* the header is there */
+		assert_true(room.list.n <= LIMIT_NOTIFICATION_OCTETS);
+		assert_true(room.list.n > 1300); /* the header is there */
 		if (i == 0)
-			assert_true(b->list.n > 1700); /* and the structure */
+			assert_true(room.list.n > 1700); /* and the structure */
 		else if (i == 2)
-			assert_true(b->list.n < 1800); /* no more */
+			assert_true(room.list.n < 1800); /* no more */
 		answer(b, "a", 0);
 		apply(b);
 	}
@@ -355,12 +206,12 @@ static void answers_that_break(void **state)
 	assert_int_equal(b->items[1].outcome, MAILROOM_PROTOCOL_ERROR);
 	/* Refused as a whole. */
 	for (int i = 0; i < 2; i++) {
-		uint8_t frame[256];
+		uint8_t octets[256];
 		struct span s;
 
 		assert_int_equal(
 		    wire_error_response(i == 0 ? WIRE_STATUS_TRY_LATER : WIRE_STATUS_UNSUPPORTED,
-		                        true, span_str("busy"), false, 0, frame, sizeof(frame), &s),
+		                        true, span_str("busy"), false, 0, octets, sizeof(octets), &s),
 		    0);
 		assert_int_equal(batch_answer(b, span_after(s, 4)), 0);
 		assert_int_equal(b->items[1].outcome,
@@ -384,14 +235,11 @@ static void in_pieces(void **state)
 	assert_int_equal(job[0]->job.count, 1000);
 	assert_int_equal(job[1]->job.count, 500);
 	while (!job[0]->exhausted) {
-		uint8_t frame[BATCH_FRAME_OCTETS];
-		char letters[BATCH_ITEMS + 1] = "";
-		struct span s;
+		char letters[LIMIT_NOTIFICATIONS + 1] = "";
 
-		b = load(job[0], true, seen + BATCH_ITEMS < 1000 ? ERR_AGAIN : 0);
+		b = load(job[0], true, seen + LIMIT_NOTIFICATIONS < 1000 ? ERR_AGAIN : 0);
 		assert_true(b->n > 0);
-		assert_int_equal(batch_encode(b, frame, sizeof(frame), &s), 0);
-		assert_true(s.n <= LIMIT_NOTIFY_OCTETS);
+		assert_true(frame.n <= LIMIT_NOTIFY_OCTETS);
 		assert_int_equal(b->items[0].index, seen);
 		seen += b->n;
 		memset(letters, 'a', b->n);
@@ -516,7 +364,7 @@ static void swept(void **state)
 	assert_int_equal(sweep(now + 89 * CLOCK_DAY_US, CLOCK_DAY_US), 1);
 	expect_status(0, WIRE_NOTIFICATION_UNPROCESSED);
 	/* Over: nobody is told any more, even before the sweep has come. */
-	b = batch_create(r.service.db, DB_JOB_NOTIFY, true);
+	b = batch_create(r.service.db, BATCH_NOTIFY, &room);
 	struct settings *s = service_settings(&r.service);
 
 	t = db_read_begin(r.service.db);
@@ -596,16 +444,25 @@ static void swept_submission(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(collected, setup, teardown),
-		cmocka_unit_test_setup_teardown(notification, setup, teardown),
-		cmocka_unit_test_setup_teardown(notification_limit, setup, teardown),
-		cmocka_unit_test_setup_teardown(results, setup, teardown),
-		cmocka_unit_test_setup_teardown(answers_that_break, setup, teardown),
-		cmocka_unit_test_setup_teardown(in_pieces, setup, teardown),
-		cmocka_unit_test_setup_teardown(meanwhile, setup, teardown),
+		cmocka_unit_test_setup_teardown(collected, storejobs_setup,
+		                                storejobs_teardown),
+		cmocka_unit_test_setup_teardown(notification, storejobs_setup,
+		                                storejobs_teardown),
+		cmocka_unit_test_setup_teardown(notification_limit, storejobs_setup,
+		                                storejobs_teardown),
+		cmocka_unit_test_setup_teardown(results, storejobs_setup,
+		                                storejobs_teardown),
+		cmocka_unit_test_setup_teardown(answers_that_break, storejobs_setup,
+		                                storejobs_teardown),
+		cmocka_unit_test_setup_teardown(in_pieces, storejobs_setup,
+		                                storejobs_teardown),
+		cmocka_unit_test_setup_teardown(meanwhile, storejobs_setup,
+		                                storejobs_teardown),
 		cmocka_unit_test(failures),
-		cmocka_unit_test_setup_teardown(swept, setup, teardown),
-		cmocka_unit_test_setup_teardown(swept_submission, setup, teardown),
+		cmocka_unit_test_setup_teardown(swept, storejobs_setup,
+		                                storejobs_teardown),
+		cmocka_unit_test_setup_teardown(swept_submission, storejobs_setup,
+		                                storejobs_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
