@@ -17,6 +17,12 @@ const struct command cmd_table[] = {
 	{ "drop", "N...", "forget messages, here and at their stores", cmd_drop },
 	{ "refuse", "N... [--reason TEXT]", "refuse messages; their senders see it", cmd_refuse },
 	{ "cancel", "N | URL [--to MAILBOX]...", "recall a message that was sent", cmd_cancel },
+	{ "block", "MAILBOX|@DOMAIN...", "have the agent refuse these senders", cmd_block },
+	{ "unblock", "MAILBOX|@DOMAIN...", "refuse them no more", cmd_unblock },
+	{ "allow", "MAILBOX|@DOMAIN...", "let these senders in, where strangers are refused",
+	  cmd_allow },
+	{ "policy", "[TABLE | add TABLE VALUE | remove TABLE VALUE]", "the agent's tables",
+	  cmd_policy },
 	{ "doctor", "", "connect to every service, say what is wrong", cmd_doctor },
 	{ NULL, NULL, NULL, NULL },
 };

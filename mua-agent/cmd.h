@@ -20,6 +20,10 @@ int cmd_wait(struct app *app, int argc, char **argv);
 int cmd_drop(struct app *app, int argc, char **argv);
 int cmd_refuse(struct app *app, int argc, char **argv);
 int cmd_cancel(struct app *app, int argc, char **argv);
+int cmd_block(struct app *app, int argc, char **argv);
+int cmd_unblock(struct app *app, int argc, char **argv);
+int cmd_allow(struct app *app, int argc, char **argv);
+int cmd_policy(struct app *app, int argc, char **argv);
 int cmd_doctor(struct app *app, int argc, char **argv);
 
 struct command {

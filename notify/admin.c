@@ -8,8 +8,7 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/text.h"
-#include "notify/config.h"
-#include "notify/db.h"
+#include "notify/admin_words.h"
 #include "session/program.h"
 #include "session/report.h"
 
@@ -20,30 +19,18 @@ const char *admin_config_path(const char *path)
 	return path != NULL ? path : named != NULL && named[0] != '\0' ? named : "notify.conf";
 }
 
-/* Options that a command may take beside -c. */
-enum takes { TAKES_JSON = 1, TAKES_SECRET = 2 };
-
-/* What a command line says. */
-struct words {
-	const char *config, *password_file;
-	bool token, json;
-	char **rest;
-	int n_rest;
-	struct mailbox name; /* of the commands that want a mailbox */
-};
-
 static const struct {
 	struct option option;
-	unsigned bit; /* enum takes */
+	unsigned bit; /* enum admin_takes */
 } known[] = {
 	{ { "password-file", required_argument, NULL, 'p' }, TAKES_SECRET },
 	{ { "token", no_argument, NULL, 't' }, TAKES_SECRET },
 	{ { "json", no_argument, NULL, 'j' }, TAKES_JSON },
+	{ { "mailbox", required_argument, NULL, 'm' }, TAKES_MAILBOX },
 };
 #define KNOWN (sizeof known / sizeof known[0])
 
-/* WHAT: the command's name, for messages; argv[0] is its last word. */
-static int parse(const char *what, unsigned takes, int argc, char **argv, struct words *out)
+int admin_parse(const char *what, unsigned takes, int argc, char **argv, struct words *out)
 {
 	struct option options[KNOWN + 1] = { { NULL, 0, NULL, 0 } };
 	size_t n = 0;
@@ -66,6 +53,9 @@ static int parse(const char *what, unsigned takes, int argc, char **argv, struct
 		case 't':
 			out->token = true;
 			break;
+		case 'm':
+			out->mailbox = optarg;
+			break;
 		case 'j':
 			out->json = true;
 			break;
@@ -82,10 +72,14 @@ static int parse(const char *what, unsigned takes, int argc, char **argv, struct
 	return 0;
 }
 
-struct place {
-	struct config config;
-	struct db *db;
-};
+int admin_read_mailbox(const char *what, const char *text, struct mailbox *out)
+{
+	return name_parse_mailbox(span_str(text), out) == 0
+	           ? 0
+	           : program_usage(ADMIN_PROGRAM,
+	                           "%s: \"%.300s\" is no mailbox (as in bob@b.example)", what,
+	                           text);
+}
 
 static int place_open(const struct words *w, struct place *p, struct err_text *e)
 {
@@ -110,7 +104,7 @@ static void place_close(struct place *p)
 
 /* --- mailbox ------------------------------------------------------------------------------- */
 
-static bool serves(const struct config *c, const char *domain)
+bool admin_serves(const struct config *c, const char *domain)
 {
 	for (size_t i = 0; i < c->domains.n; i++) {
 		if (strcmp(c->domains.item[i], domain) == 0) {
@@ -118,16 +112,6 @@ static bool serves(const struct config *c, const char *domain)
 		}
 	}
 	return false;
-}
-
-static int commit(struct kv_txn *t, int r, const char *doing, struct err_text *e)
-{
-	if (r != 0) {
-		kv_write_abort(t);
-	} else {
-		r = kv_write_commit(t);
-	}
-	return r == 0 || (e->text[0] != '\0') ? r : err_set(e, r, "%s: %s", doing, err_phrase(r));
 }
 
 /* Whether the mailbox is there, as it must be or must not: 0, or an error with E filled. */
@@ -153,7 +137,7 @@ static int mailbox_add(struct place *p, const struct words *w, struct err_text *
 	struct kv_txn *t;
 	int r;
 
-	if (!serves(&p->config, mailbox_domain(&m.name))) {
+	if (!admin_serves(&p->config, mailbox_domain(&m.name))) {
 		return err_set(
 		    e, ERR_CONFIG,
 		    "domain %s is not served here: add \"domain = %s\" to the configuration",
@@ -169,7 +153,7 @@ static int mailbox_add(struct place *p, const struct words *w, struct err_text *
 	if (r == ERR_EXISTS) {
 		err_set(e, r, "mailbox %s is there already", m.name.text);
 	}
-	return commit(t, r, "add the mailbox", e);
+	return report_change(t, r, "add the mailbox", e);
 }
 
 static int mailbox_remove(struct place *p, const struct words *w, struct err_text *e)
@@ -180,7 +164,7 @@ static int mailbox_remove(struct place *p, const struct words *w, struct err_tex
 	if (r != 0 || (r = kv_write_begin(db_kv(p->db), &t)) != 0) {
 		return r;
 	}
-	return commit(t, db_mailbox_remove(p->db, t, &w->name), "remove the mailbox", e);
+	return report_change(t, db_mailbox_remove(p->db, t, &w->name), "remove the mailbox", e);
 }
 
 static int mailbox_password(struct place *p, const struct words *w, struct err_text *e)
@@ -198,7 +182,7 @@ static int mailbox_password(struct place *p, const struct words *w, struct err_t
 		m.hash = hash;
 		r = db_mailbox_put(p->db, t, &m);
 	}
-	return commit(t, r, "change the password", e);
+	return report_change(t, r, "change the password", e);
 }
 
 static void print_mailbox(const struct db_mailbox *m, bool json)
@@ -234,9 +218,8 @@ static int mailbox_list(struct place *p, const struct words *w, struct err_text 
 	return r == ERR_NOT_FOUND ? 0 : err_set(e, r, "list mailboxes: %s", err_phrase(r));
 }
 
-/* Opens what -c names, runs RUN there. The exit code. */
-static int at_place(const struct words *w, int (*run)(struct place *p, const struct words *w,
-                                                      struct err_text *e))
+int admin_at_place(const struct words *w,
+                   int (*run)(struct place *p, const struct words *w, struct err_text *e))
 {
 	struct err_text e = { "" };
 	struct place p;
@@ -269,7 +252,7 @@ int admin_mailbox(int argc, char **argv)
 		if (strcmp(argv[1], verbs[i].name) != 0) {
 			continue;
 		}
-		if ((r = parse(verbs[i].whole, verbs[i].takes, argc - 1, argv + 1, &w)) != 0) {
+		if ((r = admin_parse(verbs[i].whole, verbs[i].takes, argc - 1, argv + 1, &w)) != 0) {
 			return r;
 		}
 		if (w.n_rest != verbs[i].wants_name) {
@@ -277,12 +260,10 @@ int admin_mailbox(int argc, char **argv)
 			                     verbs[i].wants_name ? "one mailbox" : "no name");
 		}
 		if (verbs[i].wants_name &&
-		    name_parse_mailbox(span_str(w.rest[0]), &w.name) != 0) {
-			return program_usage(ADMIN_PROGRAM,
-			                     "%s: \"%.300s\" is no mailbox (as in bob@b.example)",
-			                     verbs[i].whole, w.rest[0]);
+		    (r = admin_read_mailbox(verbs[i].whole, w.rest[0], &w.name)) != 0) {
+			return r;
 		}
-		return at_place(&w, verbs[i].run);
+		return admin_at_place(&w, verbs[i].run);
 	}
 	return program_usage(ADMIN_PROGRAM, "mailbox wants add, list, remove or password");
 }
@@ -310,9 +291,19 @@ static int run_stats(struct place *p, const struct words *w, struct err_text *e)
 		const char *name;
 		uint64_t value;
 	} rows[] = {
-		{ "mailboxes", s.mailboxes },        { "announcements", s.announcements },
-		{ "notifications", s.notices },      { "file-octets", s.kv.file_octets },
-		{ "free-octets", s.kv.free_octets }, { "readers", s.kv.readers },
+		{ "mailboxes", s.mailboxes },
+		{ "announcements", s.announcements },
+		{ "notifications", s.notices },
+		{ "policy-values", s.rules },
+		{ "answered-accepted", s.results[WIRE_NOTIFY_ACCEPTED] },
+		{ "answered-noUser", s.results[WIRE_NOTIFY_NO_USER] },
+		{ "answered-refused", s.results[WIRE_NOTIFY_REFUSED] },
+		{ "answered-full", s.results[WIRE_NOTIFY_FULL] },
+		{ "answered-tryLater", s.results[WIRE_NOTIFY_TRY_LATER] },
+		{ "answered-unverified", s.results[WIRE_NOTIFY_UNVERIFIED] },
+		{ "file-octets", s.kv.file_octets },
+		{ "free-octets", s.kv.free_octets },
+		{ "readers", s.kv.readers },
 	};
 
 	if (r != 0) {
@@ -323,7 +314,7 @@ static int run_stats(struct place *p, const struct words *w, struct err_text *e)
 			printf("%s\"%s\":%llu", i == 0 ? "{" : ",", rows[i].name,
 			       (unsigned long long)rows[i].value);
 		} else {
-			printf("%-16s %llu\n", rows[i].name, (unsigned long long)rows[i].value);
+			printf("%-20s %llu\n", rows[i].name, (unsigned long long)rows[i].value);
 		}
 	}
 	if (w->json) {
@@ -335,35 +326,35 @@ static int run_stats(struct place *p, const struct words *w, struct err_text *e)
 int admin_backup(int argc, char **argv)
 {
 	struct words w;
-	int r = parse("backup", 0, argc, argv, &w);
+	int r = admin_parse("backup", 0, argc, argv, &w);
 
 	if (r != 0) {
 		return r;
 	}
-	return w.n_rest == 1 ? at_place(&w, run_backup)
+	return w.n_rest == 1 ? admin_at_place(&w, run_backup)
 	                     : program_usage(ADMIN_PROGRAM, "backup wants one directory");
 }
 
 int admin_check(int argc, char **argv)
 {
 	struct words w;
-	int r = parse("check", 0, argc, argv, &w);
+	int r = admin_parse("check", 0, argc, argv, &w);
 
 	if (r != 0) {
 		return r;
 	}
-	return w.n_rest == 0 ? at_place(&w, run_check)
+	return w.n_rest == 0 ? admin_at_place(&w, run_check)
 	                     : program_usage(ADMIN_PROGRAM, "check wants no argument");
 }
 
 int admin_stats(int argc, char **argv)
 {
 	struct words w;
-	int r = parse("stats", TAKES_JSON, argc, argv, &w);
+	int r = admin_parse("stats", TAKES_JSON, argc, argv, &w);
 
 	if (r != 0) {
 		return r;
 	}
-	return w.n_rest == 0 ? at_place(&w, run_stats)
+	return w.n_rest == 0 ? admin_at_place(&w, run_stats)
 	                     : program_usage(ADMIN_PROGRAM, "stats wants no argument");
 }

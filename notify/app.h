@@ -9,6 +9,11 @@
 #include "session/login.h"
 #include "session/waiters.h"
 
+/* What was answered since it was last taken into the database, by enum wire_notify_result. */
+struct app_counts {
+	_Atomic uint64_t results[WIRE_NOTIFY_COUNT];
+};
+
 struct app {
 	const struct config *config;
 	struct db *db;
@@ -16,6 +21,7 @@ struct app {
 	struct login *login;
 	struct waiters *waiters;
 	struct policy_settings policy;
+	struct app_counts counts;
 };
 
 /* Of one worker. */

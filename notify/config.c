@@ -10,7 +10,7 @@
 
 /* In the order of the enums. */
 static const char *const unverified_words[] = { "refuse", "keep", NULL };
-static const char *const strangers_words[] = { "accept", NULL };
+static const char *const strangers_words[] = { "accept", "refuse", NULL };
 static const char *const level_words[] = { "error", "warn", "info", "debug", NULL };
 
 #define AT(member) offsetof(struct config, member)
@@ -39,7 +39,7 @@ const struct conf_key config_keys[] = {
 	  .help = "what becomes of notifications whose sender's domain is not proved" },
 	{ .name = "strangers", .type = CONF_CHOICE, .offset = AT(strangers),
 	  .choices = strangers_words, .initial = "accept",
-	  .help = "what becomes of notifications from senders on no list" },
+	  .help = "what becomes of notifications from senders on no whitelist" },
 	{ .name = "retention", .type = CONF_DURATION, .offset = AT(retention_s), .min = 60,
 	  .max = 3650 * DAY_S, .initial = "90d",
 	  .help = "how long a notification is kept that does not expire before" },

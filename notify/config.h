@@ -11,7 +11,7 @@ struct config {
 	struct conf_list dns_servers;
 	uint64_t workers;
 	unsigned unverified; /* enum config_unverified */
-	unsigned strangers;
+	unsigned strangers;  /* enum config_strangers */
 	uint64_t retention_s;
 	uint64_t mailbox_notices, origin_notices;
 	uint64_t max_sessions, sessions_per_address;
@@ -20,6 +20,7 @@ struct config {
 	unsigned log_level; /* enum log_level */
 };
 
+enum config_strangers { CONFIG_STRANGERS_ACCEPT, CONFIG_STRANGERS_REFUSE };
 enum config_unverified { CONFIG_UNVERIFIED_REFUSE, CONFIG_UNVERIFIED_KEEP };
 
 extern const struct conf_key config_keys[];

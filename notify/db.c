@@ -1,6 +1,7 @@
 /* Opening the notification agent's database; the meta table; statistics and backup. */
 #include "notify/db.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "notify/db_internal.h"
@@ -11,12 +12,14 @@ static const char *const table_names[] = {
 	[TABLE_ANNOUNCEMENT] = "announcement",
 	[TABLE_NOTICE] = "notice",
 	[TABLE_EXPIRY] = "expiry",
+	[TABLE_POLICY] = "policy",
 	NULL,
 };
 
 /*
  * A new database gets its schema number, when one is to be made: a file that was emptied is not
- * to look like an agent without mailboxes. One that is newer than this program is left alone.
+ * to look like an agent without mailboxes. So does an older one (what is new in it are tables,
+ * which were made empty). One that is newer than this program is left alone.
  */
 static int check_schema(struct db *db, bool create, const char *dir, struct err_text *e)
 {
@@ -33,7 +36,7 @@ static int check_schema(struct db *db, bool create, const char *dir, struct err_
 		kv_write_abort(t);
 		return err_set(e, ERR_MALFORMED, "%s/notify.mdb is no agent's database", dir);
 	}
-	if (r == ERR_NOT_FOUND) {
+	if (r == ERR_NOT_FOUND || (r == 0 && value.n == 4 && kv_get_u32(value.p) < DB_SCHEMA)) {
 		kv_put_u32(number, DB_SCHEMA);
 		r = kv_put(t, db->table[TABLE_META], span_str("schema"), span_of(number, 4));
 		if (r == 0) {
@@ -99,7 +102,8 @@ void db_read_end(struct kv_txn *t)
 	kv_read_end(t);
 }
 
-int db_meta_next(struct db *db, struct kv_txn *t, const char *key, uint64_t *out)
+/* The number at KEY, 0 when absent, raised by DELTA and put back. */
+static int meta_add(struct db *db, struct kv_txn *t, const char *key, uint64_t delta, uint64_t *out)
 {
 	uint8_t number[8];
 	struct span value;
@@ -111,14 +115,58 @@ int db_meta_next(struct db *db, struct kv_txn *t, const char *key, uint64_t *out
 	if (r == 0 && value.n != 8) {
 		return ERR_MALFORMED;
 	}
-	*out = (r == 0 ? kv_get_u64(value.p) : 0) + 1;
+	*out = (r == 0 ? kv_get_u64(value.p) : 0) + delta;
 	kv_put_u64(number, *out);
 	return kv_put(t, db->table[TABLE_META], span_str(key), span_of(number, 8));
+}
+
+int db_meta_next(struct db *db, struct kv_txn *t, const char *key, uint64_t *out)
+{
+	return meta_add(db, t, key, 1, out);
+}
+
+/* "answered-" and the result's name. */
+static const char *count_key(unsigned result, char out[40])
+{
+	snprintf(out, 40, "answered-%s", wire_notify_result_name((enum wire_notify_result)result));
+	return out;
+}
+
+int db_counts_add(struct db *db, struct kv_txn *t, const uint64_t results[WIRE_NOTIFY_COUNT])
+{
+	char key[40];
+	uint64_t now;
+	int r = 0;
+
+	for (unsigned i = 0; i < WIRE_NOTIFY_COUNT && r == 0; i++) {
+		r = results[i] == 0 ? 0 : meta_add(db, t, count_key(i, key), results[i], &now);
+	}
+	return r;
+}
+
+static int counts_get(struct db *db, struct kv_txn *t, uint64_t results[WIRE_NOTIFY_COUNT])
+{
+	struct span value;
+	char key[40];
+	int r;
+
+	for (unsigned i = 0; i < WIRE_NOTIFY_COUNT; i++) {
+		r = kv_get(t, db->table[TABLE_META], span_str(count_key(i, key)), &value);
+		if (r != 0 && r != ERR_NOT_FOUND) {
+			return r;
+		}
+		if (r == 0 && value.n != 8) {
+			return ERR_MALFORMED;
+		}
+		results[i] = r == 0 ? kv_get_u64(value.p) : 0;
+	}
+	return 0;
 }
 
 int db_stats(struct db *db, struct db_stats *out)
 {
 	struct kv_txn *t = db_read_begin(db);
+	int r;
 
 	if (t == NULL) {
 		return ERR_NOMEM;
@@ -126,8 +174,10 @@ int db_stats(struct db *db, struct db_stats *out)
 	out->mailboxes = kv_count(t, db->table[TABLE_MAILBOX]);
 	out->announcements = kv_count(t, db->table[TABLE_ANNOUNCEMENT]);
 	out->notices = kv_count(t, db->table[TABLE_EXPIRY]); /* one entry for each notice */
+	out->rules = kv_count(t, db->table[TABLE_POLICY]);
+	r = counts_get(db, t, out->results);
 	db_read_end(t);
-	return kv_stat(db->kv, &out->kv);
+	return r != 0 ? r : kv_stat(db->kv, &out->kv);
 }
 
 int db_backup(struct db *db, const char *dir, struct err_text *e)

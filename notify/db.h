@@ -15,6 +15,7 @@
 #include "base/name.h"
 #include "base/password.h"
 #include "base/writer.h"
+#include "notify/rule.h"
 #include "wire/common.h"
 
 struct db;
@@ -54,6 +55,35 @@ int db_mailbox_next(struct db *db, struct kv_txn *t, const struct mailbox *name,
 int db_mailbox_put(struct db *db, struct kv_txn *t, struct db_mailbox *m);
 /* Removes the mailbox with all its notifications. */
 int db_mailbox_remove(struct db *db, struct kv_txn *t, const struct mailbox *name);
+
+/* --- policy -------------------------------------------------------------------------------- */
+
+/* Owner of the tables that go over all others'. No mailbox has this number. */
+#define DB_OPERATOR 0u
+
+struct db_rule {
+	uint32_t owner; /* DB_OPERATOR or a mailbox's number */
+	enum rule_table table;
+	char value[RULE_VALUE_CAP]; /* in the form of rule_value_parse */
+	uint64_t added_us;
+};
+/* ERR_EXISTS: it is there. */
+int db_rule_add(struct db *db, struct kv_txn *t, const struct db_rule *rule);
+/* ERR_NOT_FOUND: it is not there. */
+int db_rule_remove(struct db *db, struct kv_txn *t, uint32_t owner, enum rule_table table,
+                   const char *value);
+/* 1: VALUE stands in the table; 0: it does not. */
+int db_rule_has(struct db *db, struct kv_txn *t, uint32_t owner, enum rule_table table,
+                const char *value);
+/* The value after AFTER (NULL: the first) in order of octets. ERR_NOT_FOUND at the end. */
+int db_rule_next(struct db *db, struct kv_txn *t, uint32_t owner, enum rule_table table,
+                 const char *after, struct db_rule *out);
+/*
+ * What OWNER's tables say of SENDER: the most particular value that stands in one decides, and in
+ * both it refuses. STRANGERS: whether the owner refuses those of whom nothing is said.
+ */
+int db_rule_verdict(struct db *db, struct kv_txn *t, uint32_t owner, const struct mailbox *sender,
+                    enum rule_verdict *verdict, bool *strangers);
 
 /* --- announcements and notices -------------------------------------------------------------- */
 
@@ -123,8 +153,12 @@ int db_notice_expire(struct db *db, struct kv_txn *t, uint64_t now_us, unsigned 
 
 /* --- administration --------------------------------------------------------------------------- */
 
+/* Adds to what was ever answered to notifications, by enum wire_notify_result. */
+int db_counts_add(struct db *db, struct kv_txn *t, const uint64_t results[WIRE_NOTIFY_COUNT]);
+
 struct db_stats {
-	uint64_t mailboxes, announcements, notices;
+	uint64_t mailboxes, announcements, notices, rules;
+	uint64_t results[WIRE_NOTIFY_COUNT]; /* db_counts_add */
 	struct kv_stat kv;
 };
 int db_stats(struct db *db, struct db_stats *out);

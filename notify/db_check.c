@@ -175,6 +175,18 @@ static int check_expiry(void *ctx, struct span key, struct span value)
 	return 0;
 }
 
+static int check_rule(void *ctx, struct span key, struct span value)
+{
+	struct check *c = ctx;
+	struct db_rule rule;
+
+	if (db_rule_parse(key, value, &rule) != 0) {
+		say(c, "policy table: a value of mailbox number %u cannot be read",
+		    key.n >= 4 ? kv_get_u32(key.p) : 0);
+	}
+	return 0;
+}
+
 /* --- sums over the notice table: what notices refer to, and what counters say ---------------- */
 
 /* Numbers that can be counted once they are sorted. */
@@ -336,6 +348,19 @@ static int judge_announcement(void *ctx, struct span key, struct span value)
 	return 0;
 }
 
+/* An owner of the policy's tables is the operator or a mailbox. */
+static int judge_rule(void *ctx, struct span key, struct span value)
+{
+	struct sums *s = ctx;
+
+	(void)value;
+	if (key.n >= 4 && kv_get_u32(key.p) != DB_OPERATOR &&
+	    tally_count(&s->mailboxes, kv_get_u32(key.p)) == 0) {
+		say(s->c, "policy table: there is no mailbox number %u", kv_get_u32(key.p));
+	}
+	return 0;
+}
+
 /* The last number given must not be below one that is there. */
 static void judge_meta(struct check *c, const char *key, uint64_t last)
 {
@@ -360,6 +385,9 @@ static int check_sums(struct check *c)
 		tally_sort(&s.origins);
 		if ((r = walk(c, TABLE_NOTICE, judge_notice, &s)) == 0) {
 			r = walk(c, TABLE_ANNOUNCEMENT, judge_announcement, &s);
+		}
+		if (r == 0) {
+			r = walk(c, TABLE_POLICY, judge_rule, &s);
 		}
 	}
 	if (r == 0) {
@@ -388,7 +416,8 @@ int db_check(struct db *db, void (*found)(void *ctx, const char *line), void *ct
 	if ((r = walk(&c, TABLE_MAILBOX, check_mailbox, &c)) == 0 &&
 	    (r = walk(&c, TABLE_ANNOUNCEMENT, check_announcement, &c)) == 0 &&
 	    (r = walk(&c, TABLE_NOTICE, check_notice, &c)) == 0 &&
-	    (r = walk(&c, TABLE_EXPIRY, check_expiry, &c)) == 0) {
+	    (r = walk(&c, TABLE_EXPIRY, check_expiry, &c)) == 0 &&
+	    (r = walk(&c, TABLE_POLICY, check_rule, &c)) == 0) {
 		r = check_sums(&c);
 	}
 	db_read_end(c.t);

@@ -4,14 +4,22 @@
 
 #include "notify/db.h"
 
-enum db_table { TABLE_META, TABLE_MAILBOX, TABLE_ANNOUNCEMENT, TABLE_NOTICE, TABLE_EXPIRY, TABLES };
+enum db_table {
+	TABLE_META,
+	TABLE_MAILBOX,
+	TABLE_ANNOUNCEMENT,
+	TABLE_NOTICE,
+	TABLE_EXPIRY,
+	TABLE_POLICY,
+	TABLES
+};
 
 struct db {
 	struct kv *kv;
 	kv_table table[TABLES];
 };
 
-#define DB_SCHEMA 1
+#define DB_SCHEMA 2 /* 1: without the policy table */
 #define DB_RECORD 1 /* first octet of each record */
 
 /*
@@ -34,9 +42,13 @@ int db_meta_next(struct db *db, struct kv_txn *t, const char *key, uint64_t *out
 
 int db_announcement_parse(struct span key, struct span value, struct db_announcement *out);
 int db_notice_parse(struct span key, struct span value, struct db_notice *out);
+int db_rule_parse(struct span key, struct span value, struct db_rule *out);
 int db_mailbox_parse(struct span key, struct span value, struct db_mailbox *out);
 
 /* Forgets all notices of a mailbox, and its counters. */
 int db_notice_remove_all(struct db *db, struct kv_txn *t, uint32_t mailbox);
+
+/* Forgets all of OWNER's tables. */
+int db_rule_remove_all(struct db *db, struct kv_txn *t, uint32_t owner);
 
 #endif

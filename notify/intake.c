@@ -30,28 +30,47 @@ static size_t count_results(const struct rnasp_command *c)
  * Proof of the sender's domain: the certificate covers it, and the store that
  * readers are sent to is that domain or covered too (protocol.md section 11).
  */
-static bool verify(const struct wire_notification *n, intake_covers *covers, void *ctx)
+static bool verify(const struct policy_source *source, intake_covers *covers, void *ctx)
+{
+	return covers(ctx, mailbox_domain(&source->sender)) && covers(ctx, source->store);
+}
+
+/* What can be said of N's source. Of what is refused anyhow, or is no source, the tables say
+ * nothing. */
+static int judge(struct intake_batch *b, struct kv_txn *t, const struct wire_notification *n,
+                 intake_covers *covers, void *ctx, struct intake_source *out)
 {
 	struct policy_source source;
 
-	return policy_source(n, &source) == 0 && covers(ctx, mailbox_domain(&source.sender)) &&
-	       covers(ctx, source.store);
+	*out = (struct intake_source) { .operators = RULE_SILENT };
+	if (policy_source(n, &source) != 0) {
+		return 0;
+	}
+	out->verified = verify(&source, covers, ctx);
+	return out->verified || b->policy->keep_unverified
+	           ? db_rule_verdict(b->db, t, DB_OPERATOR, &source.sender, &out->operators,
+	                             &out->strangers)
+	           : 0;
 }
 
-static void verify_all(struct intake_batch *b, intake_covers *covers, void *ctx)
+static int judge_all(struct intake_batch *b, intake_covers *covers, void *ctx)
 {
+	struct kv_txn *t = db_read_begin(b->db);
 	struct wire_notification n;
 	struct wire_list rest;
+	int r = t == NULL ? ERR_IO : 0;
 	size_t i = 0;
 
-	if (b->command.kind == RNASP_NOTIFY_MANY) {
-		b->verified[0] = verify(&b->command.u.notify_many.common, covers, ctx);
-	} else if (b->command.kind == RNASP_NOTIFY) {
+	if (r == 0 && b->command.kind == RNASP_NOTIFY_MANY) {
+		r = judge(b, t, &b->command.u.notify_many.common, covers, ctx, &b->sources[0]);
+	} else if (r == 0) {
 		rest = b->command.u.notify.notifications;
-		while (wire_notification_next(&rest, &n)) {
-			b->verified[i++] = verify(&n, covers, ctx);
+		while (r == 0 && wire_notification_next(&rest, &n)) {
+			r = judge(b, t, &n, covers, ctx, &b->sources[i++]);
 		}
 	}
+	db_read_end(t);
+	return r == 0 ? 0 : ERR_IO;
 }
 
 /*
@@ -116,15 +135,15 @@ static int prepare(struct intake_batch *b, struct span body, intake_covers *cove
 	if (b->n > limit) {
 		return ERR_TOO_BIG;
 	}
-	b->verified = calloc(b->n + 1, 1);
+	b->sources = calloc(b->n + 1, sizeof *b->sources);
 	b->results = calloc(b->n + 1, 1);
 	b->mailboxes = calloc(b->n + 1, sizeof *b->mailboxes);
 	b->marks = calloc(b->n + 1, sizeof *b->marks);
-	if (b->verified == NULL || b->results == NULL || b->mailboxes == NULL || b->marks == NULL) {
+	if (b->sources == NULL || b->results == NULL || b->mailboxes == NULL || b->marks == NULL) {
 		return ERR_NOMEM;
 	}
-	verify_all(b, covers, ctx);
-	return b->command.kind == RNASP_WITHDRAW ? find_marks(b, covers, ctx) : 0;
+	return b->command.kind == RNASP_WITHDRAW ? find_marks(b, covers, ctx)
+	                                         : judge_all(b, covers, ctx);
 }
 
 int intake_create(struct db *db, const struct policy_settings *policy, struct span body,
@@ -152,7 +171,7 @@ int intake_create(struct db *db, const struct policy_settings *policy, struct sp
 void intake_free(struct intake_batch *b)
 {
 	if (b != NULL) {
-		free(b->verified);
+		free(b->sources);
 		free(b->results);
 		free(b->mailboxes);
 		free(b->marks);
@@ -165,10 +184,19 @@ bool intake_settled(struct intake_batch *b)
 	if (b->command.kind == RNASP_WITHDRAW) {
 		return b->n_marks == 0;
 	}
-	if (b->policy->keep_unverified || memchr(b->verified, 1, b->n) != NULL) {
-		return false;
+	for (size_t i = 0; i < b->n; i++) {
+		const struct intake_source *source =
+		    &b->sources[b->command.kind == RNASP_NOTIFY_MANY ? 0 : i];
+		const struct policy_facts facts = { .operators = source->operators };
+
+		if (!source->verified && !b->policy->keep_unverified) {
+			b->results[i] = WIRE_NOTIFY_UNVERIFIED;
+		} else if (policy_refuses(&facts)) {
+			b->results[i] = WIRE_NOTIFY_REFUSED;
+		} else {
+			return false;
+		}
 	}
-	memset(b->results, WIRE_NOTIFY_UNVERIFIED, b->n);
 	return true;
 }
 
@@ -178,18 +206,20 @@ bool intake_settled(struct intake_batch *b)
 struct common {
 	const struct wire_notification *n;
 	struct policy_source source;
-	bool readable, verified, fits, kept;
+	struct intake_source judged;
+	bool readable, fits, kept;
 	struct db_announcement announcement;
 	int notices; /* added of it */
 	uint8_t der[LIMIT_NOTIFICATION_OCTETS + 64];
 };
 
-static void common_init(struct common *c, const struct wire_notification *n, bool verified)
+static void common_init(struct common *c, const struct wire_notification *n,
+                        const struct intake_source *judged)
 {
 	struct span der;
 
 	c->n = n;
-	c->verified = verified;
+	c->judged = *judged;
 	c->kept = false;
 	c->notices = 0;
 	c->source = (struct policy_source) { 0 };
@@ -198,7 +228,7 @@ static void common_init(struct common *c, const struct wire_notification *n, boo
 	    wire_notification_encode(n, c->der, sizeof c->der, &der) == 0 && policy_fits(n, der.n);
 	c->announcement = (struct db_announcement) {
 		.der = c->fits ? der : span_of(NULL, 0),
-		.verified = verified,
+		.verified = judged->verified,
 	};
 	if (c->readable) {
 		c->announcement.store = span_str(c->source.store);
@@ -244,14 +274,16 @@ static int take(struct intake_batch *b, struct kv_txn *t, struct common *c,
                 const struct wire_mailbox *recipient, const uint8_t id[WIRE_ID_SIZE],
                 uint8_t *result)
 {
-	struct policy_facts facts = { .verified = c->verified };
+	struct policy_facts facts = { .verified = c->judged.verified,
+		                      .operators = c->judged.operators };
+	bool strangers;
 	struct db_notice notice = { 0 };
 	struct db_mailbox mailbox;
 	struct mailbox name;
 	int r;
 
 	if (!c->readable || !c->fits) {
-		*result = c->verified || b->policy->keep_unverified ? WIRE_NOTIFY_REFUSED
+		*result = c->judged.verified || b->policy->keep_unverified ? WIRE_NOTIFY_REFUSED
 		                                                    : WIRE_NOTIFY_UNVERIFIED;
 		return 0;
 	}
@@ -270,6 +302,12 @@ static int take(struct intake_batch *b, struct kv_txn *t, struct common *c,
 		facts.repeated = r == 0;
 		facts.kept = mailbox.kept;
 		facts.over = c->n->has_expires && c->n->expires <= b->now_us;
+		r = db_rule_verdict(b->db, t, mailbox.number, &c->source.sender, &facts.users,
+		                    &strangers);
+		if (r != 0) {
+			return r;
+		}
+		facts.strangers = strangers || c->judged.strangers;
 		r = db_notice_count_origin(b->db, t, mailbox.number, c->announcement.origin,
 		                           &facts.kept_origin);
 		if (r != 0) {
@@ -296,7 +334,7 @@ static int apply_notify(struct intake_batch *b, struct kv_txn *t)
 	int r;
 
 	while (wire_notification_next(&rest, &n)) {
-		common_init(&c, &n, b->verified[i]);
+		common_init(&c, &n, &b->sources[i]);
 		if ((r = take(b, t, &c, &n.recipient, n.id, &b->results[i])) != 0 ||
 		    (r = common_done(b, t, &c)) != 0) {
 			return r;
@@ -314,7 +352,7 @@ static int apply_notify_many(struct intake_batch *b, struct kv_txn *t)
 	size_t i = 0;
 	int r;
 
-	common_init(&c, &b->command.u.notify_many.common, b->verified[0]);
+	common_init(&c, &b->command.u.notify_many.common, &b->sources[0]);
 	while (rnasp_addressee_next(&rest, &a)) {
 		if ((r = take(b, t, &c, &a.recipient, a.id, &b->results[i])) != 0) {
 			return r;

@@ -15,6 +15,13 @@ struct intake_mark {
 	uint64_t cursor;
 };
 
+/* What is known of a notification's source before the writer has it. */
+struct intake_source {
+	bool verified; /* the peer proved it */
+	bool strangers;
+	enum rule_verdict operators; /* the operator's tables of the sender; STRANGERS: theirs too */
+};
+
 /* Tells whether the peer's certificate covers DOMAIN. */
 typedef bool intake_covers(void *ctx, const char *domain);
 
@@ -26,7 +33,8 @@ struct intake_batch {
 	struct wire_endpoint submitter;
 	uint64_t now_us;
 	size_t n;                  /* results: notifications or addressees */
-	uint8_t *verified;         /* notify, notifyMany: whether the peer proved its source */
+	/* notify, notifyMany: of each notification, or once of what is alike for all */
+	struct intake_source *sources;
 	uint8_t *results;          /* enum wire_notify_result, for each */
 	struct intake_mark *marks; /* withdraw: the notices that the peer may withdraw */
 	size_t n_marks;
@@ -38,7 +46,7 @@ struct intake_batch {
 
 /*
  * A batch for the command in BODY, which is copied; DB is read for what may be
- * withdrawn. 0; ERR_MALFORMED; ERR_TOO_BIG (over 256 notifications);
+ * withdrawn and for the operator's tables. 0; ERR_MALFORMED; ERR_TOO_BIG (over 256 notifications);
  * ERR_UNSUPPORTED (an unknown command); ERR_NOMEM, ERR_IO. *OUT is the caller's to free with
  * intake_free.
  */
@@ -47,7 +55,8 @@ int intake_create(struct db *db, const struct policy_settings *policy, struct sp
 void intake_free(struct intake_batch *b);
 
 /*
- * Whether B changes nothing whatever the database holds (all unproved, nothing to withdraw): then
+ * Whether B changes nothing whoever the recipients are (all unproved or refused by the operator's
+ * tables, nothing to withdraw): then
  * its results are set, and it can be answered without the writer.
  */
 bool intake_settled(struct intake_batch *b);

@@ -1,4 +1,5 @@
 /* RNASP: a session with a store. Each command is one batch for the writer. */
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -89,7 +90,7 @@ static void log_batch(const struct intake_batch *b, int result)
 {
 	const char *kind = rnasp_kind_name(b->command.kind);
 	struct address address;
-	size_t accepted = 0;
+	size_t accepted = 0, refused = 0;
 	char peer[64] = "unix";
 
 	if (b->submitter.port != 0 &&
@@ -107,8 +108,21 @@ static void log_batch(const struct intake_batch *b, int result)
 	} else {
 		for (size_t i = 0; i < b->n; i++) {
 			accepted += b->results[i] == WIRE_NOTIFY_ACCEPTED;
+			refused += b->results[i] == WIRE_NOTIFY_REFUSED;
 		}
-		log_info("intake", "peer=%s kind=%s n=%zu accepted=%zu", peer, kind, b->n, accepted);
+		log_info("intake", "peer=%s kind=%s n=%zu accepted=%zu refused=%zu", peer, kind,
+		         b->n, accepted, refused);
+	}
+}
+
+static void count(struct app *app, const struct intake_batch *b)
+{
+	if (b->command.kind == RNASP_WITHDRAW) {
+		return;
+	}
+	for (size_t i = 0; i < b->n; i++) {
+		atomic_fetch_add_explicit(&app->counts.results[b->results[i]], 1,
+		                          memory_order_relaxed);
 	}
 }
 
@@ -119,6 +133,9 @@ static void finish(struct intake_batch *b, int result)
 	struct app *app = b->app;
 
 	log_batch(b, result);
+	if (result == 0) {
+		count(app, b);
+	}
 	if (result == 0 && b->n_mailboxes > 0) {
 		waiters_wake(app->waiters, b->mailboxes, b->n_mailboxes);
 	}

@@ -14,6 +14,11 @@ static const char usage[] =
     "  mailbox list [--json]\n"
     "  mailbox remove MAILBOX\n"
     "  mailbox password MAILBOX [--password-file F | --token]\n"
+    "  policy show [TABLE] [--mailbox M] [--json]\n"
+    "  policy add TABLE VALUE [--mailbox M]\n"
+    "  policy remove TABLE VALUE [--mailbox M]\n"
+    "                          tables blacklist, whitelist, strangers: the operator's,\n"
+    "                          or those of a mailbox\n"
     "  backup DIR              copy a consistent snapshot to DIR\n"
     "  check                   walk every table, say what does not add up\n"
     "  stats [--json]          counts and sizes\n"
@@ -32,6 +37,7 @@ int main(int argc, char **argv)
 		{ "run", command_run },
 		{ "init", admin_init },
 		{ "mailbox", admin_mailbox },
+		{ "policy", admin_policy },
 		{ "backup", admin_backup },
 		{ "check", admin_check },
 		{ "stats", admin_stats },

@@ -18,13 +18,40 @@ bool policy_fits(const struct wire_notification *n, size_t der_octets)
 	       (!n->has_structure || n->structure.n <= LIMIT_STRUCTURE_OCTETS);
 }
 
+/* What OF says of the sender, by whether it is one. */
+static enum rule_verdict heard(enum rule_verdict of, bool verified)
+{
+	return of == RULE_ADMIT && !verified ? RULE_SILENT : of;
+}
+
+bool policy_refuses(const struct policy_facts *f)
+{
+	return f->operators == RULE_REFUSE;
+}
+
+static bool admitted(const struct policy_settings *s, const struct policy_facts *f)
+{
+	enum rule_verdict word = heard(f->operators, f->verified);
+
+	if (word == RULE_SILENT) {
+		word = heard(f->users, f->verified);
+	}
+	return word == RULE_SILENT ? !s->refuse_strangers && !f->strangers : word == RULE_ADMIT;
+}
+
 enum wire_notify_result policy_decide(const struct policy_settings *s, const struct policy_facts *f)
 {
 	if (!f->verified && !s->keep_unverified) {
 		return WIRE_NOTIFY_UNVERIFIED;
 	}
+	if (policy_refuses(f)) {
+		return WIRE_NOTIFY_REFUSED;
+	}
 	if (!f->served) {
 		return WIRE_NOTIFY_NO_USER;
+	}
+	if (!admitted(s, f)) {
+		return WIRE_NOTIFY_REFUSED;
 	}
 	if (f->repeated) {
 		return WIRE_NOTIFY_ACCEPTED;

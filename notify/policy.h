@@ -11,10 +11,12 @@
 
 #include "base/err.h"
 #include "base/name.h"
+#include "notify/rule.h"
 #include "wire/common.h"
 
 struct policy_settings {
 	bool keep_unverified;     /* unverified = keep */
+	bool refuse_strangers;    /* strangers = refuse */
 	uint32_t mailbox_notices; /* kept for a mailbox at most */
 	uint32_t origin_notices;  /* of those, from one origin domain */
 	uint64_t retention_us;    /* kept at most this long */
@@ -42,12 +44,23 @@ struct policy_facts {
 	bool served;   /* the recipient is a mailbox of this agent */
 	bool repeated; /* (store, id, mailbox) is kept already */
 	bool over;     /* its expiry has passed */
+	/* What the operator's tables and the mailbox's say of the sender, and whether one of them
+	 * refuses strangers. */
+	enum rule_verdict operators, users;
+	bool strangers;
 	uint32_t kept, kept_origin;
 };
 
 /*
- * The result for one notification. Who is not verified learns nothing of
- * mailboxes: `unverified` comes before `noUser`.
+ * Whether the operator's tables alone refuse the sender, whoever the recipient is: of F,
+ * only `operators` counts. Needs no look at a mailbox.
+ */
+bool policy_refuses(const struct policy_facts *f);
+
+/*
+ * The result for one notification. The operator's word goes over the mailbox's; a word that lets
+ * in counts for a proved sender only, since anybody can write a name. Who is not verified learns
+ * nothing of mailboxes: `unverified` comes before `noUser`.
  */
 enum wire_notify_result policy_decide(const struct policy_settings *s,
                                       const struct policy_facts *f);

@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "notify/app.h"
+#include "notify/rules.h"
 #include "session/daemon.h"
 #include "wire/frame.h"
 #include "wire/rnaqp.h"
@@ -42,7 +43,7 @@ struct listing {
 	uint8_t octets[RETRIEVE_OCTETS];
 };
 
-/* acknowledge and retrieveAndClear: notices to forget, then a response. */
+/* acknowledge, retrieveAndClear, policy: something to write, then a response. */
 struct query_job {
 	struct writer_job job; /* first */
 	struct query *query;   /* NULL once the session is gone */
@@ -50,6 +51,8 @@ struct query_job {
 	uint32_t mailbox;
 	struct mailbox name;
 	struct listing *listing; /* retrieveAndClear: what was forgotten; else NULL */
+	struct rules_command rules;
+	bool changed; /* policy: RULES changed something */
 	size_t n;                /* acknowledge: how many CURSORS */
 	uint64_t cursors[];
 };
@@ -202,6 +205,16 @@ static int append_notice(struct listing *l, const struct db_notice *notice,
 	return rnaqp_received_append(&l->list, &received);
 }
 
+/* 0, or ERR_DENIED: the mailbox NAME is no longer number MAILBOX. */
+static int same_mailbox(struct db *db, struct kv_txn *t, uint32_t mailbox,
+                        const struct mailbox *name)
+{
+	struct db_mailbox m;
+	int r = db_mailbox_find(db, t, name, &m);
+
+	return r == ERR_NOT_FOUND || (r == 0 && m.number != mailbox) ? ERR_DENIED : r;
+}
+
 /*
  * Fills L with what stands after AFTER, LIMIT at most, without what is only
  * waiting for the sweep. How many, or an error; ERR_DENIED: the mailbox NAME
@@ -213,12 +226,11 @@ static int list_notices(struct db *db, struct kv_txn *t, uint32_t mailbox,
 {
 	uint64_t now_us = clock_now_us();
 	struct db_announcement a;
-	struct db_mailbox m;
 	struct db_notice notice;
-	int r = db_mailbox_find(db, t, name, &m);
+	int r = same_mailbox(db, t, mailbox, name);
 
-	if (r == ERR_NOT_FOUND || (r == 0 && m.number != mailbox)) {
-		return ERR_DENIED;
+	if (r != 0) {
+		return r;
 	}
 	l->next = after;
 	wire_list_writer_init(&l->list, l->octets, sizeof l->octets);
@@ -437,6 +449,115 @@ static void retrieve_and_clear(struct query *q)
 	reply_failure(q, "retrieve", ERR_NOMEM);
 }
 
+/* --- policy ---------------------------------------------------------------------------------- */
+
+static void reply_policy(struct query *q, const struct wire_list_writer *values)
+{
+	struct rnaqp_response response = { .status = WIRE_STATUS_OK, .kind = RNAQP_POLICY };
+	size_t cap = values->n + 128;
+	uint8_t *buf = malloc(cap);
+	struct span frame;
+	int r = ERR_NOMEM;
+
+	response.u.policy.values = wire_list_view(values);
+	if (buf != NULL && (r = rnaqp_response_encode(&response, buf, cap, &frame)) == 0) {
+		server_reply(q->session, frame);
+	} else {
+		reply_failure(q, "policy", r);
+	}
+	free(buf);
+}
+
+static void show_policy(struct query *q, enum rule_table table)
+{
+	struct db *db = q->worker->app->db;
+	uint8_t *octets = malloc(RULES_LIST_OCTETS);
+	struct kv_txn *t = octets == NULL ? NULL : db_read_begin(db);
+	struct wire_list_writer values;
+	int r = t == NULL ? ERR_NOMEM : 0;
+
+	if (r == 0) {
+		wire_list_writer_init(&values, octets, RULES_LIST_OCTETS);
+		r = same_mailbox(db, t, q->mailbox, &q->name);
+	}
+	if (r == 0) {
+		r = rules_show(db, t, q->mailbox, table, &values);
+	}
+	db_read_end(t);
+	if (r == 0) {
+		reply_policy(q, &values);
+	} else {
+		reply_failure(q, "policy", r);
+	}
+	free(octets);
+}
+
+static int policy_apply(struct writer_job *job, struct kv_txn *t)
+{
+	struct query_job *j = (struct query_job *)job;
+	int r = same_mailbox(j->db, t, j->mailbox, &j->name);
+
+	if (r == 0) {
+		r = rules_apply(j->db, t, j->mailbox, &j->rules);
+	}
+	j->changed = r == 1;
+	return r < 0 ? r : 0;
+}
+
+/* What was changed is said: a value that was there already, or not at all, is not. */
+static void policy_done(struct writer_job *job, int result)
+{
+	struct query_job *j = (struct query_job *)job;
+	uint8_t octets[RULE_VALUE_CAP + 8];
+	struct wire_list_writer values;
+	struct query *q = j->query;
+
+	if (q != NULL) {
+		q->job = NULL;
+		wire_list_writer_init(&values, octets, sizeof octets);
+		if (j->changed) {
+			(void)wire_text_append(&values, span_str(j->rules.value));
+		}
+		if (result == 0) {
+			reply_policy(q, &values);
+		} else if (result == ERR_TOO_BIG) {
+			server_reply_error(q->session, WIRE_STATUS_WOULD_EXCEED_QUOTA, false,
+			                   "at most 1000 values in a table", -1, false);
+		} else {
+			reply_failure(q, "policy", result);
+		}
+	}
+	job_free(j);
+}
+
+static void policy(struct query *q, const struct rnaqp_policy *p)
+{
+	struct span value = p->has_value ? p->value : span_of(NULL, 0);
+	struct rules_command c;
+	struct err_text e = { "" };
+	struct query_job *j;
+	int r = rules_read(p->action, p->table, value, &c, &e);
+
+	if (r != 0) {
+		server_reply_error(q->session,
+		                   r == ERR_UNSUPPORTED ? WIRE_STATUS_UNSUPPORTED
+		                                        : WIRE_STATUS_NOT_PERMITTED,
+		                   false, e.text, -1, false);
+		return;
+	}
+	if (c.action == WIRE_POLICY_SHOW) {
+		show_policy(q, c.table);
+		return;
+	}
+	if ((j = job_new(q, 0)) == NULL) {
+		reply_failure(q, "policy", ERR_NOMEM);
+		return;
+	}
+	j->rules = c;
+	j->job.done = policy_done;
+	job_submit(q, j, policy_apply);
+}
+
 /* --- the session --------------------------------------------------------------------------- */
 
 int query_open(struct server_session *s, struct app_worker *worker, void **state)
@@ -503,6 +624,9 @@ static void query_command(void *state, struct span body, uint64_t total)
 		break;
 	case RNAQP_ACKNOWLEDGE:
 		acknowledge(q, &command.u.acknowledge);
+		break;
+	case RNAQP_POLICY:
+		policy(q, &command.u.policy);
 		break;
 	default:
 		server_reply_error(q->session, WIRE_STATUS_UNSUPPORTED, false, NULL, -1, false);

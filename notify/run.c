@@ -1,5 +1,6 @@
 #include "notify/run.h"
 
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,23 +15,40 @@
 #define SWEEP_US (60 * CLOCK_SECOND_US) /* between looks for notices whose time is over */
 #define SWEEP_BATCH 1000                /* notices of one transaction */
 
-/* --- the sweep of expired notices: a job of worker 0, again and again ----------------------- */
+/* --- the sweep of expired notices, and the counts: a job of worker 0, again and again -------- */
 
 struct sweep {
 	struct writer_job job; /* first */
 	struct app_worker *worker;
 	struct loop_timer *timer;
 	uint64_t now_us;
+	uint64_t results[WIRE_NOTIFY_COUNT]; /* of the counts, to be written */
 	int swept;
 	bool under_way;
 };
 
+static void counts_take(struct sweep *s)
+{
+	for (size_t i = 0; i < WIRE_NOTIFY_COUNT; i++) {
+		s->results[i] = atomic_exchange(&s->worker->app->counts.results[i], 0);
+	}
+}
+
+/* They could not be written: they wait for the next sweep. */
+static void counts_back(struct sweep *s)
+{
+	for (size_t i = 0; i < WIRE_NOTIFY_COUNT; i++) {
+		atomic_fetch_add(&s->worker->app->counts.results[i], s->results[i]);
+	}
+}
+
 static int sweep_apply(struct writer_job *job, struct kv_txn *t)
 {
 	struct sweep *s = (struct sweep *)job;
+	struct db *db = s->worker->app->db;
 
-	s->swept = db_notice_expire(s->worker->app->db, t, s->now_us, SWEEP_BATCH);
-	return s->swept < 0 ? s->swept : 0;
+	s->swept = db_notice_expire(db, t, s->now_us, SWEEP_BATCH);
+	return s->swept < 0 ? s->swept : db_counts_add(db, t, s->results);
 }
 
 static void sweep_done(struct writer_job *job, int result)
@@ -40,6 +58,7 @@ static void sweep_done(struct writer_job *job, int result)
 
 	s->under_way = false;
 	if (result != 0) {
+		counts_back(s);
 		log_error("sweep", "error=\"%s\"", err_phrase(result));
 	} else if (s->swept > 0) {
 		log_info("sweep", "notices=%d", s->swept);
@@ -53,6 +72,7 @@ static void sweep_fire(void *ctx)
 
 	s->now_us = clock_now_us();
 	s->under_way = true;
+	counts_take(s);
 	writer_submit(s->worker->writer, &s->job);
 }
 
@@ -229,6 +249,7 @@ static int start(struct app *app, const struct config *c, struct err_text *e)
 
 	app->config = c;
 	app->policy = (struct policy_settings) {
+		.refuse_strangers = c->strangers == CONFIG_STRANGERS_REFUSE,
 		.keep_unverified = c->unverified == CONFIG_UNVERIFIED_KEEP,
 		.mailbox_notices = (uint32_t)c->mailbox_notices,
 		.origin_notices = (uint32_t)c->origin_notices,
@@ -245,11 +266,33 @@ static int start(struct app *app, const struct config *c, struct err_text *e)
 	return 0;
 }
 
+/* What was counted since the last sweep. A failure costs the counts of a minute at most. */
+static void keep_counts(struct app *app)
+{
+	uint64_t results[WIRE_NOTIFY_COUNT];
+	struct kv_txn *t;
+
+	for (size_t i = 0; i < WIRE_NOTIFY_COUNT; i++) {
+		results[i] = app->counts.results[i];
+	}
+	if (kv_write_begin(db_kv(app->db), &t) != 0) {
+		return;
+	}
+	if (db_counts_add(app->db, t, results) == 0) {
+		(void)kv_write_commit(t);
+	} else {
+		kv_write_abort(t);
+	}
+}
+
 static void stop(struct app *app)
 {
 	waiters_free(app->waiters);
 	login_free(app->login);
 	writer_free(app->writer);
+	if (app->db != NULL) {
+		keep_counts(app);
+	}
 	db_close(app->db);
 }
 

@@ -264,7 +264,7 @@ class Intake(Agent):
         self.reconnect()
         self.agent.restart()
         harness.wait_for("both are swept", lambda: "notices=2" in self.agent.log())
-        self.assertIn("notifications    0", self.agent.admin("stats").stdout)
+        self.assertIn("notifications        0", self.agent.admin("stats").stdout)
         self.agent.admin("check")
 
 

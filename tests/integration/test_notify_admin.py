@@ -254,8 +254,11 @@ class Operation(Case):
         self.assertEqual({key: stats[key] for key in
                           ("mailboxes", "announcements", "notifications")},
                          {"mailboxes": 1, "announcements": 3, "notifications": 3})
-        self.assertEqual(set(stats), {"mailboxes", "announcements", "notifications",
-                                      "file-octets", "free-octets", "readers"})
+        answered = {"answered-" + name for name in (
+            "accepted", "noUser", "refused", "full", "tryLater", "unverified")}
+        self.assertEqual(set(stats), answered | {
+            "mailboxes", "announcements", "notifications", "policy-values", "file-octets",
+            "free-octets", "readers"})
         lines = self.agent.admin("stats").stdout.splitlines()
         self.assertEqual([line.split()[0] for line in lines], list(stats))
         done = self.agent.admin("check")
@@ -345,7 +348,7 @@ class Wrong(Case):
                 ({"workers": "many"}, 'workers: "many" is no number (allowed: 0 to 256)'),
                 ({"retention": "1s"}, 'retention: "1s" is too small (allowed: 1m to'),
                 ({"unverified": "maybe"}, '"maybe" is none of: refuse, keep'),
-                ({"strangers": "refuse"}, '"refuse" is none of: accept'),
+                ({"strangers": "keep"}, '"keep" is none of: accept, refuse'),
                 ({"listen-rnasp": "here"}, '"here" is no address (allowed: 127.0.0.1:4403'),
                 ({"log-level": ["info", "warn"]}, "stands in line"),
                 ({"idle-time": ""}, "has no value"),

@@ -145,7 +145,7 @@ static void test_bad_lines(void **state)
 		{ "workers = 257", "workers: \"257\" is too large (allowed: 0 to 256)" },
 		{ "workers = -1", "workers: \"-1\" is no number" },
 		{ "unverified = yes", "unverified: \"yes\" is none of: refuse, keep" },
-		{ "strangers = refuse", "strangers: \"refuse\" is none of: accept" },
+		{ "strangers = keep", "strangers: \"keep\" is none of: accept, refuse" },
 		{ "retention = 59s", "retention: \"59s\" is too small" },
 		{ "retention = 90w", "retention: \"90w\" is no duration" },
 		{ "mailbox-notifications = 0", "too small (allowed: 1 to 100000000)" },

@@ -403,6 +403,20 @@ static void test_mailboxes(void **state)
 	assert_true(add_mailbox(f, "bob@b.example") > eve); /* a number is never used again */
 }
 
+/* Something in every table. */
+static void fill_tables(struct fixture *f)
+{
+	struct db_rule rule = { .table = RULE_BLACKLIST, .value = "@a.example" };
+	struct kv_txn *t;
+
+	rule.owner = add_mailbox(f, "bob@b.example");
+	notify_one(f, &(struct note) { "alice@a.example", "bob@b.example", 1, 0 });
+	assert_int_equal(kv_write_begin(db_kv(f->db), &t), 0);
+	assert_int_equal(db_rule_add(f->db, t, &rule), 0);
+	assert_int_equal(db_rule_add(f->db, t, &rule), ERR_EXISTS);
+	assert_int_equal(kv_write_commit(t), 0);
+}
+
 /* Damage made by hand in each table is found. */
 static void test_check_finds(void **state)
 {
@@ -412,8 +426,7 @@ static void test_check_finds(void **state)
 	struct kv_cursor *c;
 	struct kv_txn *t;
 
-	add_mailbox(f, "bob@b.example");
-	notify_one(f, &(struct note) { "alice@a.example", "bob@b.example", 1, 0 });
+	fill_tables(f);
 	assert_sound(f);
 	for (int table = TABLE_MAILBOX; table < TABLES; table++) {
 		uint8_t copy[128];
@@ -438,8 +451,7 @@ static void test_check_finds(void **state)
 		teardown(state);
 		setup(state);
 		f = *state;
-		add_mailbox(f, "bob@b.example");
-		notify_one(f, &(struct note) { "alice@a.example", "bob@b.example", 1, 0 });
+		fill_tables(f);
 	}
 }
 
@@ -451,7 +463,7 @@ static void test_check_finds_sums(void **state)
 		enum db_table table;
 		uint8_t key[32];
 		size_t key_n;
-		uint8_t value[8];
+		uint8_t value[12];
 		size_t value_n; /* 0: the entry is removed */
 	} cases[] = {
 		{ "a mailbox's counter", TABLE_NOTICE, { 0, 0, 0, 1, 'c' }, 5, { 0, 0, 0, 2 }, 4 },
@@ -465,6 +477,9 @@ static void test_check_finds_sums(void **state)
 		{ "no last cursor", TABLE_META, "cursor", 6, { 0 }, 0 },
 		{ "the last mailbox", TABLE_META, "mailbox", 7, { 0 }, 8 },
 		{ "the last announcement", TABLE_META, "announcement", 12, { 0 }, 8 },
+		{ "a policy of nobody", TABLE_POLICY, "\0\0\0\t\1@a.example", 15, { 1 }, 9 },
+		{ "no value of a policy", TABLE_POLICY, "\0\0\0\1\1a.example", 14, { 1 }, 9 },
+		{ "no such table", TABLE_POLICY, "\0\0\0\0\7@a.example", 15, { 1 }, 9 },
 		{ "an expiry of nothing", TABLE_EXPIRY, { 0, 0, 0, 0, 0, 0, 0, 7 }, 20, { 0 }, 1 },
 	};
 	struct fixture *f;

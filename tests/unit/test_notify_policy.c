@@ -16,14 +16,33 @@ static const struct policy_settings lenient = {
 	.keep_unverified = true, .mailbox_notices = 10, .origin_notices = 3, .retention_us = 1000
 };
 
+static const struct policy_settings closed = { .keep_unverified = true,
+	                                       .refuse_strangers = true,
+	                                       .mailbox_notices = 10,
+	                                       .origin_notices = 3,
+	                                       .retention_us = 1000 };
+
+struct decision {
+	const char *what;
+	const struct policy_settings *settings;
+	struct policy_facts facts;
+	enum wire_notify_result result;
+};
+
+static void check_decisions(const struct decision *cases, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		enum wire_notify_result got = policy_decide(cases[i].settings, &cases[i].facts);
+
+		if (got != cases[i].result) {
+			fail_msg("%s: %s", cases[i].what, wire_notify_result_name(got));
+		}
+	}
+}
+
 static void test_decide(void **state)
 {
-	static const struct {
-		const char *what;
-		const struct policy_settings *settings;
-		struct policy_facts facts;
-		enum wire_notify_result result;
-	} cases[] = {
+	static const struct decision cases[] = {
 		{ "all is well",
 		  &strict,
 		  { .verified = true, .served = true },
@@ -35,10 +54,6 @@ static void test_decide(void **state)
 		  { .served = false },
 		  WIRE_NOTIFY_UNVERIFIED },
 		{ "nobody here", &strict, { .verified = true }, WIRE_NOTIFY_NO_USER },
-		{ "unproved, kept, nobody here",
-		  &lenient,
-		  { .served = false },
-		  WIRE_NOTIFY_NO_USER },
 		{ "one below the mailbox's limit",
 		  &strict,
 		  { .verified = true, .served = true, .kept = 9 },
@@ -74,13 +89,77 @@ static void test_decide(void **state)
 	};
 
 	(void)state;
-	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-		enum wire_notify_result got = policy_decide(cases[i].settings, &cases[i].facts);
+	check_decisions(cases, sizeof cases / sizeof cases[0]);
+}
 
-		if (got != cases[i].result) {
-			fail_msg("%s: %s", cases[i].what, wire_notify_result_name(got));
-		}
-	}
+static void test_tables(void **state)
+{
+	static const struct decision cases[] = {
+		{ "refused by the mailbox",
+		  &strict,
+		  { .verified = true, .served = true, .users = RULE_REFUSE },
+		  WIRE_NOTIFY_REFUSED },
+		{ "refused by the operator, whoever it is for",
+		  &strict,
+		  { .verified = true, .operators = RULE_REFUSE, .users = RULE_ADMIT },
+		  WIRE_NOTIFY_REFUSED },
+		{ "who is refused and proves nothing hears the latter",
+		  &strict,
+		  { .served = true, .operators = RULE_REFUSE },
+		  WIRE_NOTIFY_UNVERIFIED },
+		{ "a mailbox's tables are nobody's business where there is none",
+		  &strict,
+		  { .verified = true, .users = RULE_REFUSE },
+		  WIRE_NOTIFY_NO_USER },
+		{ "let in by the operator against the mailbox",
+		  &strict,
+		  { .verified = true, .served = true, .operators = RULE_ADMIT, .users = RULE_REFUSE },
+		  WIRE_NOTIFY_ACCEPTED },
+		{ "a repeat of what is refused now",
+		  &strict,
+		  { .verified = true, .served = true, .repeated = true, .users = RULE_REFUSE },
+		  WIRE_NOTIFY_REFUSED },
+		{ "a stranger by the tables",
+		  &strict,
+		  { .verified = true, .served = true, .strangers = true },
+		  WIRE_NOTIFY_REFUSED },
+		{ "a stranger by the configuration",
+		  &closed,
+		  { .verified = true, .served = true },
+		  WIRE_NOTIFY_REFUSED },
+		{ "a stranger to nobody", &closed, { .verified = true }, WIRE_NOTIFY_NO_USER },
+		{ "no stranger to the mailbox",
+		  &closed,
+		  { .verified = true, .served = true, .users = RULE_ADMIT },
+		  WIRE_NOTIFY_ACCEPTED },
+		{ "no stranger to the operator",
+		  &closed,
+		  { .verified = true, .served = true, .strangers = true, .operators = RULE_ADMIT },
+		  WIRE_NOTIFY_ACCEPTED },
+		{ "a friend's name that nobody proved",
+		  &closed,
+		  { .served = true, .users = RULE_ADMIT },
+		  WIRE_NOTIFY_REFUSED },
+		{ "nor does it help against the mailbox's word",
+		  &lenient,
+		  { .served = true, .operators = RULE_ADMIT, .users = RULE_REFUSE },
+		  WIRE_NOTIFY_REFUSED },
+		{ "a foe's name that nobody proved",
+		  &lenient,
+		  { .served = true, .users = RULE_REFUSE },
+		  WIRE_NOTIFY_REFUSED },
+		{ "a friend may fill the mailbox no more than others",
+		  &closed,
+		  { .verified = true, .served = true, .users = RULE_ADMIT, .kept_origin = 3 },
+		  WIRE_NOTIFY_FULL },
+		{ "unproved, kept, nobody here",
+		  &lenient,
+		  { .served = false },
+		  WIRE_NOTIFY_NO_USER },
+	};
+
+	(void)state;
+	check_decisions(cases, sizeof cases / sizeof cases[0]);
 }
 
 static void test_source(void **state)
@@ -190,6 +269,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_decide),
+		cmocka_unit_test(test_tables),
 		cmocka_unit_test(test_source),
 		cmocka_unit_test(test_source_literals),
 		cmocka_unit_test(test_fits),
