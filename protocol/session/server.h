@@ -100,8 +100,8 @@ int server_start(struct loop *l, struct stream *stream, const struct server_prot
                  void (*ended)(void *ctx, struct server_session *s), void *ctx,
                  struct server_session **out);
 
-/* Finishes the command in hand, answers the next with serviceShutdown, closes; an idle session
- * closes now. */
+/* Finishes the command in hand, then says serviceShutdown and closes: it is the answer to the
+ * next command, which may be on its way. An idle session says so now. */
 void server_shutdown(struct server_session *s);
 /* At once. `close` and ENDED are called from inside. */
 void server_kill(struct server_session *s);

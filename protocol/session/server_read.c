@@ -144,8 +144,9 @@ static bool step_frame(struct server_session *s)
 	enum server_frame how;
 
 	if (s->shutdown && in.n == 0) {
-		server_finish(s);
-		return false;
+		/* For the command that is perhaps on its way: its client reads why it was not done. */
+		server_refuse(s, WIRE_STATUS_SERVICE_SHUTDOWN, "shutting down");
+		return true;
 	}
 	if (in.n < FRAME_PREFIX)
 		return fill(s, 0);

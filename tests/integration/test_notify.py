@@ -399,14 +399,16 @@ class Lasting(Agent):
         self.assertEqual(self.ids(self.reader(), before[-1]["cursor"]), [more])
 
     def test_shutdown(self):
-        """A waiting mail program is answered, and told at its next command."""
+        """A waiting mail program is answered; it and an idle one are told why it ends."""
         waiting, idle = self.reader(), self.reader()
         waiting.send("retrieve", after=0, wait=600)
         harness.wait_for("it has done all there is to do", self.at_rest)
         stopper = threading.Thread(target=self.agent.stop)
         stopper.start()
         self.assertEqual(waiting.recv().expect("ok").data["notifications"], [])
-        self.assertTrue(idle.closed())
+        for reader in (waiting, idle):
+            reader.recv().expect("serviceShutdown", abort=True)
+            self.assertTrue(reader.closed())
         stopper.join()
 
     def at_rest(self):

@@ -144,6 +144,16 @@ static void test_limits_of_sessions(void **state)
 	daemon_teardown(&f);
 }
 
+/* The last word of a session that a stopping daemon ends: serviceShutdown, abort true. */
+static void hear_shutdown(struct link *k)
+{
+	static const uint8_t want[] = { 0x80, 0x01, 0xff, 0x81, 0x01, 0x04 };
+	const char *heard = daemon_hear(k);
+
+	assert_memory_equal(heard + 1, want, sizeof want);
+	assert_string_equal(daemon_hear(k), "");
+}
+
 static void test_stop_finishes_what_is_in_hand(void **state)
 {
 	static const int signals[] = { SIGTERM, SIGINT };
@@ -177,9 +187,9 @@ static void test_stop_finishes_what_is_in_hand(void **state)
 		while (daemon_hear(&busy)[0] != '\0')
 			;
 		assert_string_equal(daemon_hear(&waiting), "wwoken");
-		assert_string_equal(daemon_hear(&waiting), "");
-		assert_string_equal(daemon_hear(&idle), "");
-		assert_string_equal(daemon_hear(&local), "");
+		hear_shutdown(&waiting);
+		hear_shutdown(&idle);
+		hear_shutdown(&local);
 		daemon_hang_up(&busy);
 		daemon_hang_up(&idle);
 		daemon_hang_up(&waiting);

@@ -328,6 +328,9 @@ static void test_wait_ended_by_end(void **state)
 	agent_shutdown(x);
 	peer_receive_query(x, &r);
 	assert_int_equal(peer_list(&r, list, 1, NULL), 0);
+	peer_receive_query(x, &r);
+	assert_int_equal(r.status, WIRE_STATUS_SERVICE_SHUTDOWN);
+	assert_true(r.abort);
 	peer_expect_end(x);
 
 	x = agent_reader(a, 0, "bob");
