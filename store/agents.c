@@ -167,6 +167,8 @@ static void write_done(struct writer_job *job, int result)
 		log_error("notify", "domain=%s write error=\"%s\"", g->domain, err_phrase(result));
 	}
 	a->writing -= b->n;
+	if (b->lost)
+		atomic_store(&a->worker->service->blobs_to_sweep, true);
 	for (size_t i = 0; i < b->n_jobs; i++) {
 		struct round_job *j = b->jobs[i].job;
 

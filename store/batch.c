@@ -534,7 +534,7 @@ static bool goes_on(int err)
 	return err == 0 || err == ERR_NOT_FOUND || err == ERR_MALFORMED;
 }
 
-static int apply_items(const struct batch *b, struct kv_txn *t, const struct batch_job *entry)
+static int apply_items(struct batch *b, struct kv_txn *t, const struct batch_job *entry)
 {
 	const struct round_job *j = entry->job;
 	struct attempt a = { .b = b, .entry = entry };
@@ -560,13 +560,14 @@ static int apply_items(const struct batch *b, struct kv_txn *t, const struct bat
 		if (err != 0)
 			return err;
 	}
+	b->lost = b->lost || lost > 0;
 	err = delivery_readers_gone(b->db, t, j->job.message, lost);
 	return goes_on(err) ? 0 : err;
 }
 
 int batch_apply(struct writer_job *job, struct kv_txn *txn)
 {
-	const struct batch *b = (const struct batch *)job;
+	struct batch *b = (struct batch *)job;
 	int err = 0;
 
 	for (size_t i = 0; err == 0 && i < b->n_jobs; i++) {

@@ -62,6 +62,7 @@ struct batch {
 	size_t n_jobs, jobs_cap;
 	struct batch_room *room; /* NULL: nothing is to be sent (any more), only results are noted */
 	uint64_t now_us;         /* of the results */
+	bool lost;               /* applied: some who could read the message cannot any more */
 	char text[DB_TEXT_MAX];
 };
 

@@ -1,8 +1,9 @@
-/* MSOAP cancel and release: what the originator does to a stored message. */
+/* MSOAP cancel, release, extend, forget: what the originator does to a stored message. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
+#include "store/mailroom.h"
 #include "store/originator_state.h"
 #include "store/steps.h"
 
@@ -14,7 +15,9 @@ struct changing {
 	uint64_t message, now_us;
 	bool whole;              /* cancel: all recipients */
 	struct addressees names; /* cancel: when not WHOLE */
+	uint64_t lifetime_us;    /* extend: that is wanted */
 	uint32_t first;          /* delivery that the step begins with */
+	uint64_t ended_us;       /* extend: the end that it had */
 	struct steps_result step;
 	uint32_t found; /* deliveries of all steps that were meant */
 };
@@ -27,11 +30,20 @@ static int change_apply(struct writer_job *job, struct kv_txn *txn)
 		.message = k->message,
 		.now_us = k->now_us,
 		.first = k->first,
+		.lifetime_us = k->lifetime_us,
+		.ended_us = k->ended_us,
 	};
 
-	if (k->kind == MSOAP_CANCEL)
+	switch (k->kind) {
+	case MSOAP_CANCEL:
 		return steps_cancel(&s, txn, k->whole ? NULL : &k->names, &k->step);
-	return steps_release(&s, txn, &k->step);
+	case MSOAP_EXTEND:
+		return steps_extend(&s, txn, &k->step);
+	case MSOAP_FORGET:
+		return steps_forget(&s, txn, &k->step);
+	default:
+		return steps_release(&s, txn, &k->step);
+	}
 }
 
 static void change_free(struct changing *k)
@@ -44,6 +56,8 @@ static void change_answer(struct originator *o, const struct changing *k, int re
 {
 	struct msoap_response r = { .kind = k->kind };
 
+	if (k->kind == MSOAP_EXTEND)
+		r.u.extend.expires = k->step.expires_us;
 	if (result == ERR_CLOSED)
 		originator_error(o, WIRE_STATUS_WITHDRAWN, false,
 		                 k->kind == MSOAP_CANCEL
@@ -72,7 +86,8 @@ static void change_done(struct writer_job *job, int result)
 	if (result == 0) {
 		k->found += k->step.found;
 		k->first = k->step.next;
-		if (k->kind == MSOAP_CANCEL)
+		k->ended_us = k->step.ended_us;
+		if (k->kind == MSOAP_CANCEL || k->kind == MSOAP_FORGET)
 			atomic_store(&x->blobs_to_sweep, true);
 		service_kick(x);
 		service_changed(x, k->account);
@@ -136,6 +151,33 @@ void changing_cancel(struct originator *o, const struct msoap_command *c)
 void changing_release(struct originator *o, const struct msoap_command *c)
 {
 	struct changing *k = change_create(o, MSOAP_RELEASE, c->u.release.id);
+
+	if (k != NULL)
+		originator_submit(o, &k->base);
+}
+
+void changing_extend(struct originator *o, const struct msoap_command *c)
+{
+	const struct settings *s = o->settings;
+	uint64_t lifetime_s =
+	    mailroom_lifetime_s(c->u.extend.lifetime, s->default_lifetime_s, s->max_lifetime_s);
+	struct changing *k;
+
+	if (lifetime_s < s->min_lifetime_s) {
+		originator_error(o, WIRE_STATUS_LIFETIME_TOO_SHORT, false,
+		                 "the store keeps nothing for so short a time");
+		return;
+	}
+	k = change_create(o, MSOAP_EXTEND, c->u.extend.id);
+	if (k == NULL)
+		return;
+	k->lifetime_us = lifetime_s * CLOCK_SECOND_US;
+	originator_submit(o, &k->base);
+}
+
+void changing_forget(struct originator *o, const struct msoap_command *c)
+{
+	struct changing *k = change_create(o, MSOAP_FORGET, c->u.forget.id);
 
 	if (k != NULL)
 		originator_submit(o, &k->base);

@@ -135,7 +135,7 @@ int db_message_get(struct db *db, struct kv_txn *t, uint64_t number, struct db_m
  */
 int db_message_put(struct db *db, struct kv_txn *t, const struct db_message *m);
 /* What M counts for in its account's use: its size (receiving: the larger of octets held and
- * expected); 0 once freed or forgotten. */
+ * expected); 0 once freed, not before: who forgets it has let the recipients keep it. */
 uint64_t db_message_usage(const struct db_message *m);
 /*
  * Removes a message: deliveries from the last one on with their jobs, record,

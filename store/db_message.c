@@ -112,7 +112,7 @@ int db_message_get(struct db *db, struct kv_txn *t, uint64_t number, struct db_m
 
 uint64_t db_message_usage(const struct db_message *m)
 {
-	if (m->freed || m->forgotten)
+	if (m->freed)
 		return 0;
 	if (m->state == DB_RECEIVING && m->expected_octets > m->size_octets)
 		return m->expected_octets;

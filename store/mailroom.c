@@ -143,6 +143,13 @@ static bool settled(const struct mailroom_delivery *d)
 	}
 }
 
+/* No second thoughts are left, and no agent ever had it: nobody has a capability to read. */
+static bool denied_for_good(const struct mailroom_delivery *d)
+{
+	return status_kind(d->notification) == KIND_DENIED && !d->notified &&
+	       schedule_wait(KIND_DENIED, d->failures, 0) == 0;
+}
+
 void mailroom_begin(struct mailroom_delivery *d, bool held, uint64_t release_us, uint64_t now_us)
 {
 	*d = (struct mailroom_delivery){
@@ -181,6 +188,8 @@ bool mailroom_notified(struct mailroom_delivery *d, enum mailroom_outcome outcom
 	count(&d->failures);
 	d->notification = next_status(d->notification, outcome);
 	d->next_us = next_attempt(schedule_wait(kind, d->failures, jitter), now_us, expires_us);
+	if (denied_for_good(d))
+		d->pinned = false;
 	return true;
 }
 
@@ -274,6 +283,19 @@ bool mailroom_released(struct mailroom_delivery *d, uint64_t release_us, uint64_
 		return false;
 	d->notification = WIRE_NOTIFICATION_UNPROCESSED;
 	d->next_us = release_us > now_us ? release_us : now_us;
+	d->changed_us = now_us;
+	return true;
+}
+
+bool mailroom_extended(struct mailroom_delivery *d, uint64_t again_us, uint64_t now_us)
+{
+	enum kind kind = status_kind(d->notification);
+
+	if (settled(d) || d->next_us != 0)
+		return false;
+	if (kind == KIND_DENIED && schedule_wait(kind, d->failures, 0) == 0)
+		return false;
+	d->next_us = kind == KIND_ACCEPTED && again_us > now_us ? again_us : now_us;
 	d->changed_us = now_us;
 	return true;
 }

@@ -60,7 +60,8 @@ void mailroom_begin(struct mailroom_delivery *d, bool held, uint64_t release_us,
  * accepted: notifying, repeated after 1, 3, 7 and 14 days; a repeat that fails
  * for now stays notifying and is tried again after an hour. noServer,
  * protocolError, full, tryLater (whose status stays): after a minute, doubling
- * to 4 hours. badDomain, noService, noUser, refused: after an hour, then a day.
+ * to 4 hours. badDomain, noService, noUser, refused: after an hour, then a day;
+ * after that it is final, and lets go of the octets, for nobody has a capability.
  */
 bool mailroom_notified(struct mailroom_delivery *d, enum mailroom_outcome outcome, uint64_t now_us,
                        uint64_t expires_us, uint32_t jitter);
@@ -87,8 +88,13 @@ bool mailroom_read(struct mailroom_delivery *d, enum wire_retrieval type, uint64
  * The originator's: a draft is released; cancelled (an agent that accepted it is to be told at
  * once: next_us); its lifetime is over (what was denied or settled stays so).
  * Each: true when something changed.
+ *
+ * Extended: the lifetime has become longer, and no attempt was due before the
+ * old end. What failed for now, or has second thoughts left, is tried at once;
+ * what an agent had accepted is told again at AGAIN_US.
  */
 bool mailroom_released(struct mailroom_delivery *d, uint64_t release_us, uint64_t now_us);
+bool mailroom_extended(struct mailroom_delivery *d, uint64_t again_us, uint64_t now_us);
 bool mailroom_cancelled(struct mailroom_delivery *d, uint64_t now_us);
 bool mailroom_expired(struct mailroom_delivery *d, uint64_t now_us);
 

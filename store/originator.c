@@ -158,6 +158,8 @@ static const struct {
 	[MSOAP_CANCEL] = { .run = changing_cancel },
 	[MSOAP_RELEASE] = { .run = changing_release },
 	[MSOAP_WATCH] = { .run = watching_watch },
+	[MSOAP_EXTEND] = { .run = changing_extend },
+	[MSOAP_FORGET] = { .run = changing_forget },
 };
 
 static void command(void *state, struct span body, uint64_t total)

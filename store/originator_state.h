@@ -80,6 +80,8 @@ void tracking_track(struct originator *o, const struct msoap_command *c);
 void tracking_archive(struct originator *o, const struct msoap_command *c);
 void changing_cancel(struct originator *o, const struct msoap_command *c);
 void changing_release(struct originator *o, const struct msoap_command *c);
+void changing_extend(struct originator *o, const struct msoap_command *c);
+void changing_forget(struct originator *o, const struct msoap_command *c);
 void watching_watch(struct originator *o, const struct msoap_command *c);
 
 /* The watch in hand is to be answered now. */

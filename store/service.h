@@ -60,7 +60,8 @@ struct service {
 	struct settings *settings;
 };
 
-/* Takes over S, after 0. 0, ERR_NOMEM, ERR_INTERNAL. service_release gives it back; no thread may use X then. */
+/* Takes over S when it answers 0; else ERR_NOMEM, ERR_INTERNAL. service_release gives it back; no
+ * thread may use X then. */
 int service_init(struct service *x, struct settings *s);
 void service_release(struct service *x);
 /* The settings in force, held for the caller. Any thread. */

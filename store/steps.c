@@ -129,29 +129,56 @@ static bool cancel_rule(struct mailroom_delivery *d, void *ctx)
 	return mailroom_cancelled(d, *(const uint64_t *)ctx);
 }
 
-int steps_cancel(const struct steps *s, struct kv_txn *t, const struct addressees *names,
-                 struct steps_result *out)
+/* The whole message M, or, with NAMES, those. Its views end. */
+static int withdraw(const struct steps *s, struct kv_txn *t, struct db_message *m,
+                    const struct addressees *names, bool forget, struct steps_result *out)
 {
 	uint64_t now_us = s->now_us;
 	const struct change c = { .rule = cancel_rule, .ctx = &now_us, .names = names };
-	struct db_message m;
-	uint32_t account;
+	uint32_t account = m->account;
 	bool changed;
+	int err = 0;
+
+	measure(s, m, out);
+	if (names == NULL) {
+		changed = m->state != DB_WITHDRAWN || (forget && !m->forgotten);
+		m->state = DB_WITHDRAWN;
+		m->freed = true;
+		m->forgotten = m->forgotten || forget;
+		err = put_message(s, t, m, changed, out);
+	}
+	return err != 0 ? err : change_deliveries(s, t, account, &c, out);
+}
+
+int steps_cancel(const struct steps *s, struct kv_txn *t, const struct addressees *names,
+                 struct steps_result *out)
+{
+	struct db_message m;
 	int err = db_message_get(s->db, t, s->message, &m);
 
 	if (err != 0)
 		return err;
 	if (m.state == DB_EXPIRED)
 		return ERR_CLOSED;
-	account = m.account;
-	measure(s, &m, out);
-	if (names == NULL) {
-		changed = m.state != DB_WITHDRAWN;
-		m.state = DB_WITHDRAWN;
-		m.freed = true;
-		err = put_message(s, t, &m, changed, out);
-	}
-	return err != 0 ? err : change_deliveries(s, t, account, &c, out);
+	return withdraw(s, t, &m, names, false, out);
+}
+
+int steps_forget(const struct steps *s, struct kv_txn *t, struct steps_result *out)
+{
+	struct db_message m;
+	int err = db_message_get(s->db, t, s->message, &m);
+
+	if (err != 0)
+		return err;
+	/* A second step follows only where the first one has cancelled a draft. */
+	if (m.state == DB_HELD || s->first > 0)
+		return withdraw(s, t, &m, NULL, true, out);
+	memset(out, 0, sizeof(*out));
+	if (m.forgotten)
+		return 0;
+	m.forgotten = true;
+	m.freed = m.freed || m.readers == 0;
+	return db_message_put(s->db, t, &m);
 }
 
 /* --- release ----------------------------------------------------------------------------- */
@@ -167,6 +194,12 @@ static bool release_rule(struct mailroom_delivery *d, void *ctx)
 	return mailroom_released(d, r->release_us, r->now_us);
 }
 
+/* Something can still become of M. */
+static bool goes_on_living(const struct db_message *m, uint64_t now_us)
+{
+	return (m->state == DB_HELD || m->state == DB_STORED) && m->expires_us > now_us;
+}
+
 int steps_release(const struct steps *s, struct kv_txn *t, struct steps_result *out)
 {
 	struct release r = { .now_us = s->now_us };
@@ -178,7 +211,7 @@ int steps_release(const struct steps *s, struct kv_txn *t, struct steps_result *
 
 	if (err != 0)
 		return err;
-	if ((m.state != DB_HELD && m.state != DB_STORED) || m.expires_us <= s->now_us)
+	if (!goes_on_living(&m, s->now_us))
 		return ERR_CLOSED;
 	if (m.state == DB_HELD && m.recipients == 0)
 		return ERR_DENIED;
@@ -195,15 +228,80 @@ int steps_release(const struct steps *s, struct kv_txn *t, struct steps_result *
 	return err != 0 ? err : change_deliveries(s, t, account, &c, out);
 }
 
+/* --- extend ------------------------------------------------------------------------------ */
+
+/* After the old end, by when an agent has dropped the notification and takes it anew. */
+#define AGAIN_US CLOCK_HOUR_US
+
+struct extend {
+	uint64_t now_us, again_us;
+};
+
+static bool extend_rule(struct mailroom_delivery *d, void *ctx)
+{
+	const struct extend *e = ctx;
+
+	return mailroom_extended(d, e->again_us, e->now_us);
+}
+
+int steps_extend(const struct steps *s, struct kv_txn *t, struct steps_result *out)
+{
+	struct extend e = { .now_us = s->now_us };
+	const struct change c = { .rule = extend_rule, .ctx = &e };
+	struct db_message m;
+	uint32_t account;
+	uint64_t ended, wanted;
+	bool changed;
+	int err = db_message_get(s->db, t, s->message, &m);
+
+	if (err != 0)
+		return err;
+	if (!goes_on_living(&m, s->now_us) || m.freed)
+		return ERR_CLOSED;
+	ended = s->first > 0 ? s->ended_us : m.expires_us;
+	wanted = (m.release_us > s->now_us ? m.release_us : s->now_us) + s->lifetime_us;
+	changed = wanted > m.expires_us;
+	if (changed)
+		m.expires_us = wanted;
+	measure(s, &m, out);
+	out->expires_us = m.expires_us;
+	out->ended_us = ended;
+	e.again_us = m.expires_us > ended + AGAIN_US ? ended + AGAIN_US : s->now_us;
+	if (m.state == DB_HELD || m.expires_us == ended)
+		out->more = false; /* nothing was given up */
+	account = m.account;
+	err = put_message(s, t, &m, changed, out);
+	if (err != 0 || m.state == DB_HELD || m.expires_us == ended)
+		return err;
+	return change_deliveries(s, t, account, &c, out);
+}
+
 /* --- after a crash ----------------------------------------------------------------------- */
+
+struct carry {
+	struct release release;
+	struct extend extend;
+};
+
+/* Released and extended, in whichever of the two it was cut off. */
+static bool carry_rule(struct mailroom_delivery *d, void *ctx)
+{
+	struct carry *k = ctx;
+
+	return release_rule(d, &k->release) || extend_rule(d, &k->extend);
+}
 
 int steps_carry_on(const struct steps *s, struct kv_txn *t, const struct db_message *m,
                    struct steps_result *out)
 {
-	struct release r = { .now_us = s->now_us, .release_us = m->release_us };
+	struct carry k = {
+		.release = { .now_us = s->now_us, .release_us = m->release_us },
+		.extend = { .now_us = s->now_us, .again_us = s->now_us },
+	};
 	uint64_t now_us = s->now_us;
-	struct change c = { .rule = release_rule, .ctx = &r };
+	struct change c = { .rule = carry_rule, .ctx = &k };
 	struct db_message copy = *m;
+	enum db_message_state state = m->state;
 	uint32_t account = m->account;
 	int err = 0;
 
@@ -211,9 +309,9 @@ int steps_carry_on(const struct steps *s, struct kv_txn *t, const struct db_mess
 	/* The mark stays till the last step: the sweep comes to it again until then. */
 	if (!out->more)
 		err = put_message(s, t, &copy, false, out);
-	if (err != 0 || m->state == DB_HELD)
+	if (err != 0 || state == DB_HELD)
 		return err;
-	if (m->state == DB_WITHDRAWN)
+	if (state == DB_WITHDRAWN)
 		c = (struct change) { .rule = cancel_rule, .ctx = &now_us };
 	return change_deliveries(s, t, account, &c, out);
 }

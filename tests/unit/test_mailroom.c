@@ -219,6 +219,7 @@ static void test_denied(void **state)
 		struct mailroom_delivery d = fresh();
 
 		assert_int_equal(replay(&d, denied[i], 0, at, COUNT(at)), 3);
+		assert_false(mailroom_may_read(&d)); /* final */
 		assert_int_equal(at[1], NOW + CLOCK_HOUR_US);
 		assert_int_equal(at[2], NOW + CLOCK_HOUR_US + CLOCK_DAY_US);
 	}
@@ -281,6 +282,67 @@ static void test_down_for_a_while(void **state)
 	now = d.next_us;
 	mailroom_notified(&d, MAILROOM_ACCEPTED, now, NOW + LIFE, MIDDLE);
 	assert_int_equal(d.next_us, now + 3 * CLOCK_DAY_US);
+}
+
+/* What is denied in the end has no reader; not so what an agent once had. */
+static void test_denied_for_good(void **state)
+{
+	uint64_t at[100];
+	struct mailroom_delivery d = fresh();
+
+	(void)state;
+	mailroom_notified(&d, MAILROOM_NO_USER, NOW, NOW + LIFE, MIDDLE);
+	mailroom_notified(&d, MAILROOM_NO_USER, d.next_us, NOW + LIFE, MIDDLE);
+	assert_true(d.next_us != 0 && mailroom_may_read(&d));
+	d = fresh();
+	mailroom_notified(&d, MAILROOM_ACCEPTED, NOW, NOW + LIFE, MIDDLE);
+	assert_int_equal(replay(&d, MAILROOM_NO_USER, MIDDLE, at, COUNT(at)), 3);
+	assert_true(mailroom_may_read(&d));
+	/* Given up for the end of the lifetime, which may be moved. */
+	d = fresh();
+	mailroom_notified(&d, MAILROOM_NO_USER, NOW, NOW + 5, MIDDLE);
+	assert_true(d.next_us == 0 && mailroom_may_read(&d));
+}
+
+/* A longer lifetime brings back what was given up for its end, and nothing else. */
+static void test_extended(void **state)
+{
+	static const struct {
+		enum wire_notification_status status;
+		uint16_t failures;
+		uint64_t next_us;
+	} cases[] = {
+		{ WIRE_NOTIFICATION_UNPROCESSED, 3, NOW + 1 },
+		{ WIRE_NOTIFICATION_NO_SERVER, 300, NOW + 1 },
+		{ WIRE_NOTIFICATION_PROTOCOL_ERROR, 1, NOW + 1 },
+		{ WIRE_NOTIFICATION_FULL, 1, NOW + 1 },
+		{ WIRE_NOTIFICATION_NO_USER, 2, NOW + 1 },
+		{ WIRE_NOTIFICATION_NO_USER, 3, 0 },
+		{ WIRE_NOTIFICATION_BAD_DOMAIN, 3, 0 },
+		{ WIRE_NOTIFICATION_NOTIFYING, 1, NOW + CLOCK_HOUR_US },
+		{ WIRE_NOTIFICATION_NOTIFYING, 5, NOW + CLOCK_HOUR_US },
+		{ WIRE_NOTIFICATION_SILENCED, 0, 0 },
+		{ WIRE_NOTIFICATION_WITHDRAWN, 0, 0 },
+		{ WIRE_NOTIFICATION_EXPIRED, 0, 0 },
+		{ WIRE_NOTIFICATION_HELD, 0, 0 },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		struct mailroom_delivery d = in_status(cases[i].status);
+
+		d.failures = cases[i].failures;
+		d.next_us = 0;
+		assert_int_equal(mailroom_extended(&d, NOW + CLOCK_HOUR_US, NOW + 1),
+		                 cases[i].next_us != 0);
+		assert_int_equal(d.next_us, cases[i].next_us);
+		assert_int_equal(d.notification, cases[i].status);
+		assert_int_equal(d.changed_us, cases[i].next_us != 0 ? NOW + 1 : NOW);
+		/* What is due anyway stays due then. */
+		d.next_us = NOW + 77;
+		assert_false(mailroom_extended(&d, NOW, NOW + 2));
+		assert_int_equal(d.next_us, NOW + 77);
+	}
 }
 
 /* Nothing is tried at or after the end of the lifetime. */
@@ -519,6 +581,8 @@ int main(void)
 		cmocka_unit_test(test_settled),
 		cmocka_unit_test(test_repeats),
 		cmocka_unit_test(test_denied),
+		cmocka_unit_test(test_denied_for_good),
+		cmocka_unit_test(test_extended),
 		cmocka_unit_test(test_retries),
 		cmocka_unit_test(test_down_for_a_while),
 		cmocka_unit_test(test_end_of_life),

@@ -251,7 +251,7 @@ static const struct damage damages[] = {
 	{ DB_MESSAGE, KEY(U8(1)), .what = CHANGE, .at = AT_FLAGS, .value = 4 | 2,
 	  .said = "message 1: freed, but with octets" },
 	{ DB_MESSAGE, KEY(U8(1)), .what = CHANGE, .at = AT_FLAGS, .value = 4 | 1,
-	  .said = "account 1: uses" },
+	  .said = "message 1: in the archive of account 1" },
 	{ DB_MESSAGE, KEY(U8(1)), .what = CHANGE, .at = AT_ACCOUNT, .value = 4,
 	  .said = "message 1: its submission id does not lead to it" },
 	{ DB_MESSAGE, KEY(U8(1)), .what = CHANGE, .at = AT_ACCOUNT, .value = 4,

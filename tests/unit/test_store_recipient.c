@@ -341,13 +341,13 @@ static void own_id(void **state)
 static void unsupported(void **state)
 {
 	struct msrap_command c = { .kind = MSRAP_LIST_INFO };
-	struct msoap_command e = { .kind = MSOAP_FORGET };
+	struct msoap_command e = { .kind = MSOAP_SUBMIT_REFERENCE };
 
 	(void)state;
 	c.u.list_info.list = span_str("news@a.example");
 	ask(&c, WIRE_STATUS_UNSUPPORTED);
 	simple(MSRAP_GRANT, bob, WIRE_STATUS_UNSUPPORTED);
-	memcpy(e.u.forget.id, own, 16);
+	memcpy(e.u.submit_reference.id, own, 16);
 	rig_msoap(&b, &e);
 	rig_flush(out, &b);
 	rig_answer(&r, out, &a);

@@ -1,7 +1,7 @@
 /* builds: plain asan tsan */
 
-/* What an originator does to a stored message: a draft is released, and what a crash leaves half
- * done is carried through by the sweep. */
+/* What an originator does to a stored message: release, extend, forget; and what a crash leaves
+ * half done is carried through by the sweep. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -176,6 +176,30 @@ static void query(uint32_t index, enum wire_status status)
 	close(in);
 }
 
+/* What the sweep does AHEAD_US from now. How many transactions it needs. */
+static int sweep(uint64_t ahead_us)
+{
+	uint64_t now = clock_now_us() + ahead_us, time_us, due;
+	uint32_t index = 0;
+	int err = ERR_AGAIN, steps;
+	struct kv_txn *t = db_read_begin(r.service.db);
+
+	if (db_expiry_due(r.service.db, t, now, &time_us, &due) != 0)
+		due = 0;
+	db_read_end(t);
+	if (due == 0)
+		return 0;
+	assert_int_equal(due, number);
+	for (steps = 0; err == ERR_AGAIN; steps++) {
+		assert_int_equal(kv_write_begin(db_kv(r.service.db), &t), 0);
+		err = sweep_message(r.service.db, t, number, now, 0, index, &index);
+		assert_int_equal(kv_write_commit(t), 0);
+		rig_check(&r);
+	}
+	assert_int_equal(err, 0);
+	return steps;
+}
+
 /* --- release -------------------------------------------------------------------------------- */
 
 static void released(void **state)
@@ -253,6 +277,221 @@ static void released_many(void **state)
 	assert_int_equal(changes(), MANY);
 }
 
+/* --- extend --------------------------------------------------------------------------------- */
+
+static void extend(uint64_t lifetime_s, enum wire_status status)
+{
+	struct msoap_command c = { .kind = MSOAP_EXTEND };
+
+	memcpy(c.u.extend.id, id, 16);
+	c.u.extend.lifetime = lifetime_s;
+	rig_msoap(&b, &c);
+	rig_flush(out, &b);
+	expect(status);
+	if (status == WIRE_STATUS_OK) {
+		assert_int_equal(a.kind, MSOAP_EXTEND);
+		assert_int_equal(a.u.extend.expires, message().expires_us);
+		assert_int_equal(message().sweep_us, message().expires_us);
+	}
+}
+
+/* The message lives for DAYS from FROM_US on, but for the minute that the test may have taken. */
+static void expect_days(uint64_t from_us, unsigned days)
+{
+	uint64_t left_us = message().expires_us - from_us;
+
+	assert_in_range(left_us, days * CLOCK_DAY_US, days * CLOCK_DAY_US + CLOCK_MINUTE_US);
+}
+
+static void extended(void **state)
+{
+	struct msoap_submit_envelope e = { .lifetime = 3600 };
+	uint64_t now = clock_now_us(), before;
+	uint8_t unknown[16];
+
+	(void)state;
+	submit(&e, three);
+	before = message().expires_us;
+	extend(59, WIRE_STATUS_LIFETIME_TOO_SHORT);
+	extend(60, WIRE_STATUS_OK); /* it lives longer as it is */
+	assert_int_equal(message().expires_us, before);
+	assert_int_equal(changes(), 0);
+	extend(10 * 86400, WIRE_STATUS_OK);
+	expect_days(now, 10);
+	extend(0, WIRE_STATUS_OK);
+	expect_days(now, 90);
+	extend(UINT64_MAX, WIRE_STATUS_OK);
+	expect_days(now, 365);
+	/* It is not swept at its old end. */
+	assert_int_equal(sweep(2 * CLOCK_HOUR_US), 0);
+	assert_int_equal(count(WIRE_NOTIFICATION_UNPROCESSED, 0), 3);
+	assert_int_equal(covered(DB_JOB_NOTIFY, 0), 3);
+
+	memcpy(unknown, id, 16);
+	rig_recipient_id(&r, id, 0, id);
+	extend(0, WIRE_STATUS_NO_SUCH_MESSAGE);
+	memcpy(id, unknown, 16);
+	say(MSOAP_CANCEL, id, WIRE_STATUS_OK);
+	extend(0, WIRE_STATUS_WITHDRAWN);
+}
+
+/* A lifetime begins when the message is sent, as at its submission. */
+static void extended_for_later(void **state)
+{
+	uint64_t now = clock_now_us(), later = now + 10 * CLOCK_DAY_US;
+
+	(void)state;
+	submit_draft(three, later);
+	extend(20 * 86400, WIRE_STATUS_OK);
+	expect_days(later, 90);
+	extend(100 * 86400, WIRE_STATUS_OK);
+	expect_days(later, 100);
+	assert_int_equal(message().state, DB_HELD);
+	assert_int_equal(count(WIRE_NOTIFICATION_HELD, 0), 3);
+	assert_int_equal(covered(DB_JOB_NOTIFY, 0), 0);
+}
+
+/* Delivery INDEX has STATUS, and no next attempt. */
+static void give_up(uint32_t index, enum wire_notification_status status, uint16_t failures)
+{
+	struct db_delivery d;
+	struct kv_txn *t;
+
+	assert_int_equal(kv_write_begin(db_kv(r.service.db), &t), 0);
+	assert_int_equal(db_delivery_get(r.service.db, t, number, index, &d), 0);
+	d.notification = (uint8_t)status;
+	d.failures = failures;
+	d.notified = status == WIRE_NOTIFICATION_NOTIFYING;
+	d.next_us = 0;
+	assert_int_equal(db_delivery_put(r.service.db, t, &d), 0);
+	assert_int_equal(kv_write_commit(t), 0);
+}
+
+/* What was given up for the old end has an attempt again. */
+static void extended_in_time(void **state)
+{
+	struct msoap_submit_envelope e = { .lifetime = 86400 };
+	uint64_t end;
+
+	(void)state;
+	submit(&e, three);
+	end = message().expires_us;
+	give_up(0, WIRE_NOTIFICATION_NO_SERVER, 9);
+	give_up(1, WIRE_NOTIFICATION_NO_USER, 3);
+	give_up(2, WIRE_NOTIFICATION_NOTIFYING, 5);
+	extend(2 * 86400, WIRE_STATUS_OK);
+	assert_int_equal(count(WIRE_NOTIFICATION_NO_USER, 0), 1);
+	assert_int_equal(covered(DB_JOB_NOTIFY, 0), 3 + 2); /* the first ones are there still */
+	assert_int_equal(count(WIRE_NOTIFICATION_NOTIFYING, end + CLOCK_HOUR_US), 1);
+	assert_int_equal(changes(), 2);
+}
+
+/* --- forget --------------------------------------------------------------------------------- */
+
+/* How many messages the archive has. */
+static size_t archived(void)
+{
+	struct msoap_command c = { .kind = MSOAP_ARCHIVE };
+
+	rig_msoap(&b, &c);
+	rig_flush(out, &b);
+	expect(WIRE_STATUS_OK);
+	return a.u.archive.messages.count;
+}
+
+/* The originator's own id opens what STATUS says. */
+static void query_own(enum wire_status status)
+{
+	struct msrap_command c = { .kind = MSRAP_QUERY_SIZE };
+	int in = rig_connect(&r, &recipient_protocol);
+
+	memcpy(c.u.query_size.id, id, 16);
+	rig_msrap(&b, &c);
+	rig_flush(in, &b);
+	rig_answer_msrap(&r, in, &p);
+	assert_string_equal(wire_status_name(p.status), wire_status_name(status));
+	close(in);
+}
+
+static void unpin(uint32_t index)
+{
+	struct msrap_command c = { .kind = MSRAP_UNPIN };
+	int in = rig_connect(&r, &recipient_protocol);
+
+	rig_recipient_id(&r, id, index, c.u.unpin.id);
+	rig_msrap(&b, &c);
+	rig_flush(in, &b);
+	rig_answer_msrap(&r, in, &p);
+	assert_int_equal(p.status, WIRE_STATUS_OK);
+	close(in);
+}
+
+/* The octets stay while a recipient pins them, and count as long. */
+static void forgotten(void **state)
+{
+	struct msoap_submit_envelope e = { 0 };
+	uint64_t size;
+
+	(void)state;
+	submit(&e, three);
+	size = rig_used(&r);
+	assert_true(size > 0);
+	assert_int_equal(archived(), 1);
+	query_own(WIRE_STATUS_OK);
+	unpin(0);
+	say(MSOAP_FORGET, id, WIRE_STATUS_OK);
+	assert_int_equal(archived(), 0);
+	query_own(WIRE_STATUS_NO_SUCH_MESSAGE);
+	query(1, WIRE_STATUS_OK);
+	assert_int_equal(rig_used(&r), size);
+	say(MSOAP_TRACK, id, WIRE_STATUS_OK);
+	assert_int_equal(a.u.track.deliveries.count, 3);
+	say(MSOAP_FORGET, id, WIRE_STATUS_OK);
+	unpin(1);
+	assert_int_equal(rig_used(&r), size);
+	unpin(2);
+	assert_int_equal(rig_used(&r), 0);
+	assert_true(message().freed);
+	extend(0, WIRE_STATUS_WITHDRAWN);
+}
+
+/* Nobody else needs it. */
+static void forgotten_last(void **state)
+{
+	struct msoap_submit_envelope e = { 0 };
+
+	(void)state;
+	submit(&e, three);
+	for (uint32_t i = 0; i < 3; i++)
+		unpin(i);
+	assert_true(rig_used(&r) > 0);
+	say(MSOAP_FORGET, id, WIRE_STATUS_OK);
+	assert_int_equal(rig_used(&r), 0);
+	assert_true(message().freed);
+
+	/* After its end, which came first. */
+	e.lifetime = 3600;
+	submit(&e, three);
+	assert_int_equal(sweep(2 * CLOCK_HOUR_US), 1);
+	say(MSOAP_FORGET, id, WIRE_STATUS_OK);
+	say(MSOAP_CANCEL, id, WIRE_STATUS_WITHDRAWN);
+}
+
+static void draft_forgotten(void **state)
+{
+	(void)state;
+	submit_draft(many(), 0);
+	say(MSOAP_FORGET, id, WIRE_STATUS_OK);
+	assert_int_equal(archived(), 0);
+	assert_int_equal(rig_used(&r), 0);
+	assert_int_equal(count(WIRE_NOTIFICATION_WITHDRAWN, 0), MANY);
+	assert_int_equal(message().readers, 0);
+	assert_true(message().forgotten);
+	assert_int_equal(message().sweep_us, message().expires_us);
+	say(MSOAP_RELEASE, id, WIRE_STATUS_WITHDRAWN);
+	query_own(WIRE_STATUS_NO_SUCH_MESSAGE);
+}
+
 /* --- cut off in the middle ------------------------------------------------------------------ */
 
 /* One step of a command that is not carried through. */
@@ -273,30 +512,6 @@ static void one_step(int (*step)(const struct steps *, struct kv_txn *, struct s
 static int cancel_whole(const struct steps *s, struct kv_txn *t, struct steps_result *result)
 {
 	return steps_cancel(s, t, NULL, result);
-}
-
-/* What the sweep does AHEAD_US from now. How many transactions it needs. */
-static int sweep(uint64_t ahead_us)
-{
-	uint64_t now = clock_now_us() + ahead_us, time_us, due;
-	uint32_t index = 0;
-	int err = ERR_AGAIN, steps;
-	struct kv_txn *t = db_read_begin(r.service.db);
-
-	if (db_expiry_due(r.service.db, t, now, &time_us, &due) != 0)
-		due = 0;
-	db_read_end(t);
-	if (due == 0)
-		return 0;
-	assert_int_equal(due, number);
-	for (steps = 0; err == ERR_AGAIN; steps++) {
-		assert_int_equal(kv_write_begin(db_kv(r.service.db), &t), 0);
-		err = sweep_message(r.service.db, t, number, now, 0, index, &index);
-		assert_int_equal(kv_write_commit(t), 0);
-		rig_check(&r);
-	}
-	assert_int_equal(err, 0);
-	return steps;
 }
 
 static void release_cut_off(void **state)
@@ -342,6 +557,31 @@ static void cancel_cut_off(void **state)
 	assert_int_equal(sweep(CLOCK_HOUR_US), 0);
 }
 
+/* Extended after the sweep would have come; the rest is given its attempt by the sweep. */
+static int extend_long(const struct steps *s, struct kv_txn *t, struct steps_result *result)
+{
+	struct steps more = *s;
+
+	more.lifetime_us = 200 * CLOCK_DAY_US;
+	return steps_extend(&more, t, result);
+}
+
+static void extend_cut_off(void **state)
+{
+	struct msoap_submit_envelope e = { .lifetime = 3600 };
+
+	(void)state;
+	submit(&e, many());
+	for (uint32_t i = 0; i < MANY; i++)
+		give_up(i, WIRE_NOTIFICATION_NO_SERVER, 2);
+	one_step(extend_long);
+	assert_int_equal(sweep(2 * CLOCK_HOUR_US), 3);
+	assert_int_equal(count(WIRE_NOTIFICATION_NO_SERVER, 0), MANY);
+	assert_int_equal(changes(), MANY);
+	assert_true(message().expires_us > clock_now_us() + 199 * CLOCK_DAY_US);
+	assert_int_equal(sweep(2 * CLOCK_HOUR_US), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -349,9 +589,16 @@ int main(void)
 		cmocka_unit_test_setup_teardown(released_for_later, setup, teardown),
 		cmocka_unit_test_setup_teardown(not_released, setup, teardown),
 		cmocka_unit_test_setup_teardown(released_many, setup, teardown),
+		cmocka_unit_test_setup_teardown(extended, setup, teardown),
+		cmocka_unit_test_setup_teardown(extended_for_later, setup, teardown),
+		cmocka_unit_test_setup_teardown(extended_in_time, setup, teardown),
+		cmocka_unit_test_setup_teardown(forgotten, setup, teardown),
+		cmocka_unit_test_setup_teardown(forgotten_last, setup, teardown),
+		cmocka_unit_test_setup_teardown(draft_forgotten, setup, teardown),
 		cmocka_unit_test_setup_teardown(release_cut_off, setup, teardown),
 		cmocka_unit_test_setup_teardown(release_said_again, setup, teardown),
 		cmocka_unit_test_setup_teardown(cancel_cut_off, setup, teardown),
+		cmocka_unit_test_setup_teardown(extend_cut_off, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
