@@ -211,7 +211,7 @@ static int reload(void *app, struct daemon *d, struct err_text *e)
 		r = daemon_reconfigure(d, &tls, &limits, e);
 	}
 	config_free(&c);
-	return r;
+	return r == 0 ? 0 : conf_blame(e, r, run->config_path);
 }
 
 static int serve(struct running *run, const struct config *c, struct err_text *e)

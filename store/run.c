@@ -139,7 +139,7 @@ static int reload(void *app, struct daemon *d, struct err_text *e)
 		settings_drop(settings);
 	}
 	config_release(&c);
-	return err;
+	return err == 0 ? 0 : conf_blame(e, err, run->path);
 }
 
 /* --- the store ----------------------------------------------------------------------------- */

@@ -544,3 +544,42 @@ int conf_read(const char *path, const struct conf_schema *schema, void *target,
 	buf_free(&file);
 	return rc;
 }
+
+/* The line of KEY before the first section of FILE; 0: none, or several to choose from. */
+static unsigned find_line(struct span file, struct span key)
+{
+	struct reading r = { .rest = file };
+	unsigned found = 0;
+
+	while (r.rest.n > 0) {
+		struct span line = take_line(&r);
+		const uint8_t *equals;
+
+		if (line.n > 0 && line.p[0] == '[')
+			break;
+		equals = line.n > 0 ? memchr(line.p, '=', line.n) : NULL;
+		if (equals == NULL || !span_eq(trim(span_of(line.p, (size_t)(equals - line.p))), key))
+			continue;
+		if (found != 0)
+			return 0;
+		found = r.line;
+	}
+	return found;
+}
+
+int conf_blame(struct err_text *e, int code, const char *path)
+{
+	struct span key;
+	struct err_text ignored;
+	struct buf file;
+	unsigned line = 0;
+
+	if (e == NULL)
+		return code;
+	key = span_of(e->text, strcspn(e->text, " "));
+	buf_init(&file, FILE_MAX + READ_SIZE);
+	if (key.n > 0 && e->text[key.n] == ' ' && read_file(path, &file, &ignored) == 0)
+		line = find_line(buf_view(&file), key);
+	buf_free(&file);
+	return line != 0 ? err_prefix(e, code, "%s:%u", path, line) : code;
+}

@@ -72,4 +72,11 @@ void conf_release(const struct conf_key *keys, void *target);
 int conf_error(struct err_text *e, const char *path, unsigned line, const char *key,
                const char *format, ...) __attribute__((format(printf, 5, 6)));
 
+/*
+ * For errors about a file or directory that PATH names, met when it is used. Where E's text
+ * begins with the name of a key and a blank ("key cert.key: ..."), and PATH has that key once
+ * before its first section, E gets the file and the line before it; else it stays. Returns CODE.
+ */
+int conf_blame(struct err_text *e, int code, const char *path);
+
 #endif

@@ -10,6 +10,7 @@
 
 #include <openssl/crypto.h>
 
+#include "base/conf.h"
 #include "session/daemon.h"
 
 int program_exit_code(int code)
@@ -281,7 +282,7 @@ int program_run(const char *program, int argc, char **argv,
 	if (r == 0 && only_check) {
 		fprintf(stderr, "%s: %s is fine\n", program, config);
 	}
-	return r == 0 ? PROGRAM_DONE : program_fail(program, r, &e);
+	return r == 0 ? PROGRAM_DONE : program_fail(program, conf_blame(&e, r, config), &e);
 }
 
 int program_finish(const char *program)

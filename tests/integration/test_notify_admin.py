@@ -285,7 +285,7 @@ class Operation(Case):
         bad = issue("b.example")
         for settings, said in (
                 ({"certificate": cert, "key": bad[1]}, "key"),
-                ({"certificate": self.path("no"), "key": key}, self.path("no")),
+                ({"certificate": self.path("no"), "key": key}, self.agent.conf + ":3: certif"),
                 ({"certificate": cert, "key": key, "log_level": "loud"}, "none of: error")):
             self.agent.set(**settings)
             self.reload(said)
@@ -387,8 +387,11 @@ class Wrong(Case):
             with self.subTest(change):
                 self.agent.settings = {**good, **change}
                 self.agent.set()
+                at = "%s:%d: " % (self.agent.conf, 1 + list(self.agent.settings).index(
+                    next(iter(change))))
                 for words in (("run",), ("run", "--check")):
-                    self.one_line(self.run_agent(*words, "-c", self.agent.conf, status=1), said)
+                    self.one_line(self.run_agent(*words, "-c", self.agent.conf, status=1), said,
+                                  at)
         # Serving with a certificate for another domain is a warning, to be looked for by --check.
         for change, said in (
                 (dict(zip(("certificate", "key"), issue("c.example"))), "domain b.example"),

@@ -105,14 +105,19 @@ static int teardown(void **state)
 	return 0;
 }
 
-static int read_octets(const void *text, size_t n, const struct conf_schema *s, struct head *head,
-                       struct err_text *e)
+static void write_file(const void *text, size_t n)
 {
 	FILE *f = fopen(path, "w");
 
 	assert_non_null(f);
 	assert_int_equal(fwrite(text, 1, n, f), n);
 	assert_int_equal(fclose(f), 0);
+}
+
+static int read_octets(const void *text, size_t n, const struct conf_schema *s, struct head *head,
+                       struct err_text *e)
+{
+	write_file(text, n);
 	memset(head, 0, sizeof *head);
 	memset(accounts, 0, sizeof accounts);
 	accounts_n = 0;
@@ -386,6 +391,47 @@ static void test_conf_error(void **state)
 	assert_int_equal(conf_error(NULL, "x.conf", 3, NULL, "bad"), ERR_CONFIG);
 }
 
+static void test_conf_blame(void **state)
+{
+	static const struct {
+		const char *file, *text, *want; /* WANT: what stands after the path; NULL: unchanged */
+	} cases[] = {
+		{ "key = a\n", "key a: no such file", ":1: key a: no such file" },
+		{ "# key = b\n\n data = x\r\n  key\t=a", "key a: bad", ":4: key a: bad" },
+		{ "\xef\xbb\xbfkey = a\n", "key a: bad", ":1: key a: bad" },
+		{ "keys = a\n", "key a: bad", NULL },
+		{ "key\n= key\n", "key a: bad", NULL },
+		{ "key = a\n", "keys a: bad", NULL },
+		{ "key = a\n", "key: bad", NULL },
+		{ "key = a\n", "key", NULL },
+		{ "key = a\n", " bad", NULL },
+		{ "key = a\n", "", NULL },
+		{ "= a\n", " bad", NULL },
+		{ "key = a\nkey = b\n", "key a: bad", NULL },
+		{ "data = x\n[other]\nkey = a\n", "key a: bad", NULL },
+		{ "", "key a: bad", NULL },
+	};
+	struct err_text e;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		write_file(cases[i].file, strlen(cases[i].file));
+		err_set(&e, ERR_IO, "%s", cases[i].text);
+		assert_int_equal(conf_blame(&e, ERR_DENIED, path), ERR_DENIED);
+		if (cases[i].want == NULL) {
+			assert_string_equal(e.text, cases[i].text);
+			continue;
+		}
+		assert_memory_equal(e.text, path, strlen(path));
+		assert_string_equal(e.text + strlen(path), cases[i].want);
+	}
+	unlink(path);
+	err_set(&e, ERR_IO, "key a: bad");
+	assert_int_equal(conf_blame(&e, ERR_IO, path), ERR_IO);
+	assert_string_equal(e.text, "key a: bad");
+	assert_int_equal(conf_blame(NULL, ERR_IO, path), ERR_IO);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -397,6 +443,7 @@ int main(void)
 		cmocka_unit_test(test_limits),
 		cmocka_unit_test(test_section_title_limit),
 		cmocka_unit_test(test_conf_error),
+		cmocka_unit_test(test_conf_blame),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);
