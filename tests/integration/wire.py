@@ -235,7 +235,7 @@ class Server:
     """A server of KIND that plays what the test needs: SERVE(Peer) is called in a thread for
     each connection. Stop with close(). `errors` has what went wrong in handshakes and SERVE."""
 
-    def __init__(self, kind, cert, key, serve, ca=None):
+    def __init__(self, kind, cert, key, serve, ca=None, port=0):
         self.kind = kind
         self.serve = serve
         self.errors = []
@@ -246,7 +246,7 @@ class Server:
         if ca:
             self.context.load_verify_locations(ca)
             self.context.verify_mode = ssl.CERT_OPTIONAL
-        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.listener = socket.create_server(("127.0.0.1", port))
         self.address = self.listener.getsockname()
         self.connections = 0
         threading.Thread(target=self._accept, daemon=True).start()
