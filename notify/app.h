@@ -4,6 +4,7 @@
 
 #include "notify/config.h"
 #include "notify/db.h"
+#include "notify/flood.h"
 #include "notify/policy.h"
 #include "session/server.h"
 #include "session/login.h"
@@ -21,6 +22,7 @@ struct app {
 	struct login *login;
 	struct waiters *waiters;
 	struct policy_settings policy;
+	struct flood *flood; /* NULL: no limits by rate */
 	struct app_counts counts;
 };
 

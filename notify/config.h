@@ -14,6 +14,7 @@ struct config {
 	unsigned strangers;  /* enum config_strangers */
 	uint64_t retention_s;
 	uint64_t mailbox_notices, origin_notices;
+	uint64_t origin_rate, address_rate; /* a minute */
 	uint64_t max_sessions, sessions_per_address;
 	uint64_t idle_s, first_command_s, wait_s;
 	uint64_t login_failures; /* a minute */

@@ -35,42 +35,75 @@ static bool verify(const struct policy_source *source, intake_covers *covers, vo
 	return covers(ctx, mailbox_domain(&source->sender)) && covers(ctx, source->store);
 }
 
-/* What can be said of N's source. Of what is refused anyhow, or is no source, the tables say
- * nothing. */
-static int judge(struct intake_batch *b, struct kv_txn *t, const struct wire_notification *n,
+/* What is known without the database of a source that N notifications come from. */
+static void look(struct intake_batch *b, const struct policy_source *source, size_t n,
                  intake_covers *covers, void *ctx, struct intake_source *out)
 {
-	struct policy_source source;
+	unsigned wait_s = 0;
 
-	*out = (struct intake_source) { .operators = RULE_SILENT };
-	if (policy_source(n, &source) != 0) {
-		return 0;
+	out->verified = verify(source, covers, ctx);
+	if (out->verified && b->flood != NULL) {
+		wait_s = flood_origin(b->flood, mailbox_domain(&source->sender), n);
 	}
-	out->verified = verify(&source, covers, ctx);
-	return out->verified || b->policy->keep_unverified
-	           ? db_rule_verdict(b->db, t, DB_OPERATOR, &source.sender, &out->operators,
-	                             &out->strangers)
-	           : 0;
+	out->later = wait_s > 0;
+	b->retry_s = wait_s > b->retry_s ? wait_s : b->retry_s;
 }
 
-static int judge_all(struct intake_batch *b, intake_covers *covers, void *ctx)
+/* Takes the next notification, and how many recipients it has, of those that a command carries. */
+static bool next_source(const struct intake_batch *b, struct wire_list *rest, size_t i,
+                        struct wire_notification *n, size_t *recipients)
 {
-	struct kv_txn *t = db_read_begin(b->db);
-	struct wire_notification n;
-	struct wire_list rest;
-	int r = t == NULL ? ERR_IO : 0;
-	size_t i = 0;
+	if (b->command.kind == RNASP_NOTIFY_MANY) {
+		*n = b->command.u.notify_many.common;
+		*recipients = b->n;
+		return i == 0;
+	}
+	*recipients = 1;
+	return wire_notification_next(rest, n);
+}
 
-	if (r == 0 && b->command.kind == RNASP_NOTIFY_MANY) {
-		r = judge(b, t, &b->command.u.notify_many.common, covers, ctx, &b->sources[0]);
-	} else if (r == 0) {
-		rest = b->command.u.notify.notifications;
-		while (r == 0 && wire_notification_next(&rest, &n)) {
-			r = judge(b, t, &n, covers, ctx, &b->sources[i++]);
+static bool in_question(const struct intake_batch *b, const struct intake_source *s)
+{
+	return !s->later && (s->verified || b->policy->keep_unverified);
+}
+
+/* What the operator's tables say, of those whom nothing else keeps out. */
+static int look_up(struct intake_batch *b)
+{
+	struct wire_list rest = b->command.u.notify.notifications;
+	struct kv_txn *t = db_read_begin(b->db);
+	struct policy_source source;
+	struct wire_notification n;
+	size_t recipients;
+	int r = t == NULL ? ERR_IO : 0;
+
+	for (size_t i = 0; r == 0 && next_source(b, &rest, i, &n, &recipients); i++) {
+		struct intake_source *s = &b->sources[i];
+
+		if (in_question(b, s) && policy_source(&n, &source) == 0) {
+			r = db_rule_verdict(b->db, t, DB_OPERATOR, &source.sender, &s->operators,
+			                    &s->strangers);
 		}
 	}
 	db_read_end(t);
-	return r == 0 ? 0 : ERR_IO;
+	return r == 0 ? 0 : ERR_IO; /* a damaged record is not the command's fault */
+}
+
+static int judge(struct intake_batch *b, intake_covers *covers, void *ctx)
+{
+	struct wire_list rest = b->command.u.notify.notifications;
+	struct policy_source source;
+	struct wire_notification n;
+	bool any = false;
+	size_t recipients;
+
+	for (size_t i = 0; next_source(b, &rest, i, &n, &recipients); i++) {
+		if (policy_source(&n, &source) == 0) {
+			look(b, &source, recipients, covers, ctx, &b->sources[i]);
+		}
+		any = any || in_question(b, &b->sources[i]);
+	}
+	return any ? look_up(b) : 0;
 }
 
 /*
@@ -139,15 +172,18 @@ static int prepare(struct intake_batch *b, struct span body, intake_covers *cove
 	b->results = calloc(b->n + 1, 1);
 	b->mailboxes = calloc(b->n + 1, sizeof *b->mailboxes);
 	b->marks = calloc(b->n + 1, sizeof *b->marks);
+	if (b->flood != NULL && !b->local) {
+		flood_address_charge(b->flood, &b->submitter.address, b->n);
+	}
 	if (b->sources == NULL || b->results == NULL || b->mailboxes == NULL || b->marks == NULL) {
 		return ERR_NOMEM;
 	}
 	return b->command.kind == RNASP_WITHDRAW ? find_marks(b, covers, ctx)
-	                                         : judge_all(b, covers, ctx);
+	                                         : judge(b, covers, ctx);
 }
 
-int intake_create(struct db *db, const struct policy_settings *policy, struct span body,
-                  intake_covers *covers, void *ctx, struct intake_batch **out)
+int intake_create(const struct intake_place *place, const struct wire_endpoint *submitter,
+                  struct span body, intake_covers *covers, void *ctx, struct intake_batch **out)
 {
 	struct intake_batch *b = calloc(1, sizeof *b + body.n);
 	int r;
@@ -157,8 +193,11 @@ int intake_create(struct db *db, const struct policy_settings *policy, struct sp
 	}
 	memcpy(b->octets, body.p, body.n);
 	b->job.apply = intake_apply;
-	b->db = db;
-	b->policy = policy;
+	b->db = place->db;
+	b->policy = place->policy;
+	b->flood = place->flood;
+	b->local = submitter == NULL;
+	b->submitter = submitter == NULL ? (struct wire_endpoint) { 0 } : *submitter;
 	b->now_us = clock_now_us();
 	if ((r = prepare(b, body, covers, ctx)) != 0) {
 		intake_free(b);
@@ -191,6 +230,8 @@ bool intake_settled(struct intake_batch *b)
 
 		if (!source->verified && !b->policy->keep_unverified) {
 			b->results[i] = WIRE_NOTIFY_UNVERIFIED;
+		} else if (source->later) {
+			b->results[i] = WIRE_NOTIFY_TRY_LATER;
 		} else if (policy_refuses(&facts)) {
 			b->results[i] = WIRE_NOTIFY_REFUSED;
 		} else {
@@ -275,6 +316,7 @@ static int take(struct intake_batch *b, struct kv_txn *t, struct common *c,
                 uint8_t *result)
 {
 	struct policy_facts facts = { .verified = c->judged.verified,
+		                      .later = c->judged.later,
 		                      .operators = c->judged.operators };
 	bool strangers;
 	struct db_notice notice = { 0 };
@@ -407,6 +449,17 @@ int intake_apply(struct writer_job *job, struct kv_txn *t)
 	return r;
 }
 
+/* Whether all notifications are too many: then it is said once, with the time to wait. */
+static bool all_later(const struct intake_batch *b)
+{
+	for (size_t i = 0; i < b->n; i++) {
+		if (b->results[i] != WIRE_NOTIFY_TRY_LATER) {
+			return false;
+		}
+	}
+	return b->retry_s > 0;
+}
+
 int intake_response(const struct intake_batch *b, int result, uint8_t *buf, size_t cap,
                     struct span *out)
 {
@@ -419,6 +472,11 @@ int intake_response(const struct intake_batch *b, int result, uint8_t *buf, size
 		                                              : WIRE_STATUS_INTERNAL_PROBLEM,
 		                           true, span_str("the notifications could not be stored"),
 		                           true, 60, buf, cap, out);
+	}
+	if (all_later(b)) {
+		return wire_error_response(WIRE_STATUS_TRY_LATER, true,
+		                           span_str("the domain sends too many notifications"),
+		                           true, b->retry_s, buf, cap, out);
 	}
 	wire_list_writer_init(&list, octets, sizeof octets);
 	for (size_t i = 0; i < b->n && b->command.kind != RNASP_WITHDRAW; i++) {

@@ -7,6 +7,7 @@
 #define IM2000_NOTIFY_INTAKE_H
 
 #include "notify/db.h"
+#include "notify/flood.h"
 #include "notify/policy.h"
 #include "wire/rnasp.h"
 
@@ -18,8 +19,16 @@ struct intake_mark {
 /* What is known of a notification's source before the writer has it. */
 struct intake_source {
 	bool verified; /* the peer proved it */
+	bool later;    /* its domain sends too much: no more of it now */
 	bool strangers;
 	enum rule_verdict operators; /* the operator's tables of the sender; STRANGERS: theirs too */
+};
+
+/* Where batches are made. */
+struct intake_place {
+	struct db *db;
+	const struct policy_settings *policy;
+	struct flood *flood; /* NULL: no limits by rate */
 };
 
 /* Tells whether the peer's certificate covers DOMAIN. */
@@ -29,9 +38,12 @@ struct intake_batch {
 	struct writer_job job; /* first: the writer's handle */
 	struct db *db;
 	const struct policy_settings *policy;
+	struct flood *flood;
+	bool local;
 	struct rnasp_command command; /* views into OCTETS */
 	struct wire_endpoint submitter;
 	uint64_t now_us;
+	unsigned retry_s;          /* how long an origin that sends too much has to wait; or 0 */
 	size_t n;                  /* results: notifications or addressees */
 	/* notify, notifyMany: of each notification, or once of what is alike for all */
 	struct intake_source *sources;
@@ -45,18 +57,19 @@ struct intake_batch {
 };
 
 /*
- * A batch for the command in BODY, which is copied; DB is read for what may be
- * withdrawn and for the operator's tables. 0; ERR_MALFORMED; ERR_TOO_BIG (over 256 notifications);
+ * A batch for the command in BODY, which is copied; the database is read for what may be
+ * withdrawn and for the operator's tables. SUBMITTER (NULL: a local one) and the origins are
+ * charged for what they send. 0; ERR_MALFORMED; ERR_TOO_BIG (over 256 notifications);
  * ERR_UNSUPPORTED (an unknown command); ERR_NOMEM, ERR_IO. *OUT is the caller's to free with
  * intake_free.
  */
-int intake_create(struct db *db, const struct policy_settings *policy, struct span body,
-                  intake_covers *covers, void *ctx, struct intake_batch **out);
+int intake_create(const struct intake_place *place, const struct wire_endpoint *submitter,
+                  struct span body, intake_covers *covers, void *ctx, struct intake_batch **out);
 void intake_free(struct intake_batch *b);
 
 /*
- * Whether B changes nothing whoever the recipients are (all unproved or refused by the operator's
- * tables, nothing to withdraw): then
+ * Whether B changes nothing whoever the recipients are (all unproved, too many, or refused by the
+ * operator's tables; nothing to withdraw): then
  * its results are set, and it can be answered without the writer.
  */
 bool intake_settled(struct intake_batch *b);

@@ -55,7 +55,8 @@ static bool covers(void *ctx, const char *domain)
 	return stream_peer_covers(ctx, domain);
 }
 
-static void submitter_of(struct server_session *s, struct wire_endpoint *out)
+/* False: a local one, which has no address. */
+static bool submitter_of(struct server_session *s, struct wire_endpoint *out)
 {
 	struct stream_info info;
 	unsigned char octets[16];
@@ -64,12 +65,13 @@ static void submitter_of(struct server_session *s, struct wire_endpoint *out)
 	*out = (struct wire_endpoint) { 0 };
 	stream_info(server_stream(s), &info);
 	if (info.local) {
-		return; /* 0.0.0.0:0 */
+		return false; /* 0.0.0.0:0 */
 	}
 	n = address_octets(&info.peer, octets);
 	out->address.kind = n == 4 ? WIRE_ADDRESS_V4 : WIRE_ADDRESS_V6;
 	memcpy(out->address.u.v6, octets, n);
 	out->port = (uint16_t)address_port(&info.peer);
+	return true;
 }
 
 static void reply(struct server_session *s, const struct intake_batch *b, int result)
@@ -173,16 +175,29 @@ static void intake_command(void *state, struct span body, uint64_t total)
 {
 	struct intake *in = state;
 	struct app *app = in->worker->app;
+	const struct intake_place place = { app->db, &app->policy, app->flood };
+	struct wire_endpoint submitter;
+	bool remote = submitter_of(in->session, &submitter);
 	struct intake_batch *b;
+	unsigned wait_s;
 	int r;
 
 	(void)total;
-	r = intake_create(app->db, &app->policy, body, covers, server_stream(in->session), &b);
+	/* Before anything else: of whom too much came, nothing is even read. */
+	if (remote && app->flood != NULL &&
+	    (wait_s = flood_address_wait(app->flood, &submitter.address)) > 0) {
+		atomic_fetch_add_explicit(&app->counts.results[WIRE_NOTIFY_TRY_LATER], 1,
+		                          memory_order_relaxed);
+		server_reply_error(in->session, WIRE_STATUS_TRY_LATER, true,
+		                   "too many notifications from your address", (int)wait_s, false);
+		return;
+	}
+	r = intake_create(&place, remote ? &submitter : NULL, body, covers,
+	                  server_stream(in->session), &b);
 	if (r != 0) {
 		refuse(in->session, r);
 		return;
 	}
-	submitter_of(in->session, &b->submitter);
 	b->app = app;
 	b->session = in;
 	if (intake_settled(b)) {

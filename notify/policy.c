@@ -44,6 +44,9 @@ enum wire_notify_result policy_decide(const struct policy_settings *s, const str
 	if (!f->verified && !s->keep_unverified) {
 		return WIRE_NOTIFY_UNVERIFIED;
 	}
+	if (f->later) {
+		return WIRE_NOTIFY_TRY_LATER;
+	}
 	if (policy_refuses(f)) {
 		return WIRE_NOTIFY_REFUSED;
 	}

@@ -41,6 +41,7 @@ bool policy_fits(const struct wire_notification *n, size_t der_octets);
 /* What is known when the decision is made. */
 struct policy_facts {
 	bool verified; /* the store proved the sender's domain, and may be named in storeTls */
+	bool later;    /* too many come from the sender's domain */
 	bool served;   /* the recipient is a mailbox of this agent */
 	bool repeated; /* (store, id, mailbox) is kept already */
 	bool over;     /* its expiry has passed */

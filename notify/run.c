@@ -244,6 +244,10 @@ static int start(struct app *app, const struct config *c, struct err_text *e)
 {
 	/* Never made here: who has no mailboxes answers `noUser`, and senders give up on that. */
 	const struct db_options db = { .create = false };
+	const struct flood_limits flood = {
+		.origin_minute = (uint32_t)c->origin_rate,
+		.address_minute = (uint32_t)c->address_rate,
+	};
 	struct login_options login = { .failures_minute = (unsigned)c->login_failures };
 	int r;
 
@@ -260,6 +264,7 @@ static int start(struct app *app, const struct config *c, struct err_text *e)
 	}
 	if ((r = writer_create(db_kv(app->db), &app->writer)) != 0 ||
 	    (r = login_create(&login, &app->login)) != 0 ||
+	    (r = flood_create(&flood, &app->flood)) != 0 ||
 	    (r = waiters_create(&app->waiters)) != 0) {
 		return err_set(e, r, "start im2000-notify: %s", err_phrase(r));
 	}
@@ -288,6 +293,7 @@ static void keep_counts(struct app *app)
 static void stop(struct app *app)
 {
 	waiters_free(app->waiters);
+	flood_free(app->flood);
 	login_free(app->login);
 	writer_free(app->writer);
 	if (app->db != NULL) {

@@ -47,7 +47,8 @@ class Rig:
 
     def notify(self, domains=("b.example",), **settings):
         # What limits floods would limit the load.
-        limits = {"mailbox_notifications": 100000000, "origin_notifications": 100000000}
+        limits = {"mailbox_notifications": 100000000, "origin_notifications": 100000000,
+                  "origin_rate": 0, "address_rate": 0}
         agent = ours.Notify(self.place, self.name("notify"), list(domains),
                             **{**limits, **settings})
         self.things.append(agent)

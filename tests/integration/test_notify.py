@@ -375,6 +375,38 @@ class Reading(Agent):
         self.assertEqual(len(self.list(self.reader())), 1)
 
 
+class Floods(Agent):
+    settings = {"origin-rate": 30, "address-rate": 60, "unverified": "keep"}
+
+    def test_origin(self):
+        """A domain that sends too much is told when to come again; others go on."""
+        client, other = self.store("a.example"), self.store("c.example")
+        notes = [self.note(fresh()) for _ in range(31)]
+        self.assertEqual(self.notify(client, *notes), ["accepted"] * 31)
+        for one in (client, self.store("a.example")):
+            done = one.call("notify", notifications=[self.note(fresh())])
+            self.assertEqual(done.status, "tryLater")
+            self.assertTrue(0 < done.retry_after <= 60)
+        self.assertEqual(self.notify(other, self.note(fresh(), sender="carol@c.example")),
+                         ["accepted"])
+        # A name that is only claimed is not on the domain's account.
+        self.send(other, fresh())
+        self.assertEqual(len(self.list(self.reader())), 33)
+
+    def test_address(self):
+        """Whoever they say they are: all that comes from one address counts."""
+        client = self.store()
+        for at in range(61):
+            self.send(client, fresh(), sender=f"alice@a{at}.example")
+        for one in (client, self.store("c.example")):
+            done = one.call("notify", notifications=[self.note(fresh())])
+            self.assertEqual(done.status, "tryLater")
+        # Readers come from there too, and go on.
+        self.assertEqual(len(self.list(self.reader())), 61)
+        self.agent.stop()
+        self.assertIn("answered-tryLater    2", self.agent.admin("stats").stdout)
+
+
 class Lasting(Agent):
     settings = {"origin-notifications": 10000}
 

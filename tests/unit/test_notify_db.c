@@ -113,6 +113,7 @@ static bool covers(void *ctx, const char *domain)
 /* Sends COMMAND as a batch; results go to OUT. */
 static void send_batch(struct fixture *f, const struct rnasp_command *command, uint8_t *out)
 {
+	const struct intake_place place = { f->db, &f->policy, NULL };
 	static uint8_t buf[65536];
 	struct intake_batch *b;
 	struct rnasp_response response;
@@ -120,8 +121,9 @@ static void send_batch(struct fixture *f, const struct rnasp_command *command, u
 	struct kv_txn *t;
 
 	assert_int_equal(rnasp_command_encode(command, buf, sizeof buf, &frame), 0);
-	assert_int_equal(
-	    intake_create(f->db, &f->policy, span_after(frame, FRAME_PREFIX), covers, NULL, &b), 0);
+	assert_int_equal(intake_create(&place, NULL, span_after(frame, FRAME_PREFIX), covers, NULL,
+	                               &b),
+	                 0);
 	assert_int_equal(kv_write_begin(db_kv(f->db), &t), 0);
 	assert_int_equal(intake_apply(&b->job, t), 0);
 	kv_write_abort(t); /* a batch may be undone and applied again */
@@ -600,6 +602,7 @@ static void test_settled(void **state)
 		struct rnasp_command c = { .kind = RNASP_NOTIFY };
 		struct wire_notification n;
 		struct wire_list_writer w;
+		const struct intake_place place = { f->db, &f->policy, NULL };
 		struct intake_batch *b;
 		struct span frame;
 
@@ -609,8 +612,8 @@ static void test_settled(void **state)
 		assert_int_equal(wire_notification_append(&w, &n), 0);
 		c.u.notify.notifications = wire_list_view(&w);
 		assert_int_equal(rnasp_command_encode(&c, buf, sizeof buf, &frame), 0);
-		assert_int_equal(intake_create(f->db, &f->policy, span_after(frame, FRAME_PREFIX),
-		                               covers, NULL, &b),
+		assert_int_equal(intake_create(&place, NULL, span_after(frame, FRAME_PREFIX), covers,
+		                               NULL, &b),
 		                 0);
 		assert_int_equal(intake_settled(b), cases[i].settled);
 		assert_true(!cases[i].settled || b->results[0] == WIRE_NOTIFY_UNVERIFIED);

@@ -1,0 +1,37 @@
+/*
+ * How many notifications an origin and an address may send in a time: token
+ * buckets in memory of a fixed size. Thread-safe. Who sends more is told when to
+ * come again, before the database hears of it.
+ *
+ * A bucket holds the notifications of one minute. What is let in is paid afterwards, so that a
+ * command larger than a bucket is let in too, once the bucket is in credit.
+ */
+#ifndef IM2000_NOTIFY_FLOOD_H
+#define IM2000_NOTIFY_FLOOD_H
+
+#include "base/err.h"
+#include "base/span.h"
+#include "wire/common.h"
+
+struct flood;
+
+struct flood_limits {
+	uint32_t origin_minute;  /* notifications a minute of one proved domain; 0: no limit */
+	uint32_t address_minute; /* from one address, an IPv6 network of 64 bits counting as one */
+};
+
+int flood_create(const struct flood_limits *limits, struct flood **out); /* 0 or ERR_NOMEM */
+void flood_free(struct flood *f);                                        /* NULL is fine */
+
+/* How long ADDRESS has to wait, in seconds; 0: it may send. Charges nothing. */
+unsigned flood_address_wait(struct flood *f, const struct wire_address *address);
+/* ADDRESS has sent N. */
+void flood_address_charge(struct flood *f, const struct wire_address *address, size_t n);
+
+/*
+ * DOMAIN (canonical) wants to send N: 0 and they are charged, or the seconds to wait. For origins
+ * that are proved: another could use up what is theirs.
+ */
+unsigned flood_origin(struct flood *f, const char *domain, size_t n);
+
+#endif
