@@ -14,11 +14,16 @@
 
 /* --- endpoints --------------------------------------------------------------------------- */
 
+/* The one that TEXT names already. Port 0 names none: each is a port of its own. */
 static struct daemon_endpoint *find_endpoint(struct daemon *d, const char *text)
 {
-	for (size_t i = 0; i < d->n_endpoints; i++)
-		if (strcmp(d->endpoints[i].text, text) == 0)
-			return &d->endpoints[i];
+	for (size_t i = 0; i < d->n_endpoints; i++) {
+		struct daemon_endpoint *p = &d->endpoints[i];
+
+		if (strcmp(p->text, text) == 0 &&
+		    (p->unix_path != NULL || address_port(&p->address) != 0))
+			return p;
+	}
 	return NULL;
 }
 

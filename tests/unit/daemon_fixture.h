@@ -46,8 +46,8 @@ struct link {
 };
 
 /*
- * Options for services alpha and beta on one address, and beta on a UNIX socket too. Wants
- * certs_create and the certificates first and second (certs.h).
+ * Options for services alpha and beta, each on a port of its own, and beta on a UNIX socket too.
+ * Wants certs_create and the certificates first and second (certs.h).
  */
 void daemon_setup(struct fixture *f);
 void daemon_teardown(struct fixture *f);

@@ -19,20 +19,55 @@
 #include "daemon_fixture.h"
 #include "session_toy.h"
 
-static void test_services_share_an_address(void **state)
+/* "ready alpha=... beta=... local=...": the first two addresses. */
+static void read_ready(const struct fixture *f, char alpha[64], char beta[64])
 {
+	char want[600];
+
+	assert_int_equal(sscanf(f->ready, "ready alpha=%63s beta=%63s", alpha, beta), 2);
+	snprintf(want, sizeof want, "ready alpha=%s beta=%s local=%s", alpha, beta, f->unix_text);
+	assert_string_equal(f->ready, want);
+}
+
+/* What is said twice as port 0 is two ports, and neither serves the other's protocol. */
+static void test_any_port_is_one_each(void **state)
+{
+	char alpha[64], beta[64];
 	struct fixture f;
 	struct link k;
-	char want[512];
 
 	(void)state;
 	daemon_setup(&f);
 	daemon_start(&f);
-	snprintf(want, sizeof want, "ready alpha=%s beta=%s local=%s", f.address, f.address,
-	         f.unix_text);
-	assert_string_equal(f.ready, want);
-	assert_int_equal(strncmp(f.address, "127.0.0.1:", 10), 0);
-	assert_int_not_equal(strcmp(f.address, "127.0.0.1:0"), 0);
+	read_ready(&f, alpha, beta);
+	assert_int_equal(strncmp(alpha, "127.0.0.1:", 10), 0);
+	assert_string_not_equal(alpha, "127.0.0.1:0");
+	assert_string_not_equal(beta, "127.0.0.1:0");
+	assert_string_not_equal(alpha, beta);
+	assert_true(daemon_dial(&f, &k, "im2000-alpha/1", "first.example"));
+	daemon_hang_up(&k);
+	assert_true(daemon_dial(&f, &k, "im2000-beta/1", "first.example"));
+	daemon_hang_up(&k);
+	snprintf(f.ready, sizeof f.ready, "ready alpha=%s beta=%s", beta, alpha);
+	assert_false(daemon_dial(&f, &k, "im2000-beta/1", "first.example"));
+	daemon_stop(&f);
+	daemon_teardown(&f);
+}
+
+static void test_services_share_an_address(void **state)
+{
+	char alpha[64], beta[64];
+	struct fixture f;
+	struct link k;
+
+	(void)state;
+	daemon_setup(&f);
+	daemon_start(&f);
+	daemon_stop(&f);
+	f.addresses[0] = f.address; /* a port that is free */
+	daemon_start(&f);
+	read_ready(&f, alpha, beta);
+	assert_string_equal(alpha, beta);
 
 	assert_true(daemon_dial(&f, &k, "im2000-alpha/1", "first.example"));
 	daemon_say(&k, 'i', "");
@@ -414,6 +449,7 @@ static int teardown_group(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_any_port_is_one_each),
 		cmocka_unit_test(test_services_share_an_address),
 		cmocka_unit_test(test_large_bodies),
 		cmocka_unit_test(test_all_workers_serve),
