@@ -107,7 +107,7 @@ uint32_t addressees_run(const struct addressees *a, uint32_t first, uint32_t lim
 	return n;
 }
 
-bool addressees_has(const struct addressees *a, const char *mailbox)
+uint32_t addressees_find(const struct addressees *a, const char *mailbox)
 {
 	uint32_t low = 0, high = a->n;
 
@@ -116,11 +116,11 @@ bool addressees_has(const struct addressees *a, const char *mailbox)
 		int c = compare(addressees_mailbox(a, middle), mailbox);
 
 		if (c == 0)
-			return true;
+			return middle;
 		if (c < 0)
 			low = middle + 1;
 		else
 			high = middle;
 	}
-	return false;
+	return a->n;
 }

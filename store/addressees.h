@@ -44,7 +44,7 @@ const char *addressees_domain(const char *mailbox);
 /* How many mailboxes from index FIRST on have its domain; at most LIMIT. */
 uint32_t addressees_run(const struct addressees *a, uint32_t first, uint32_t limit);
 
-/* Whether MAILBOX is among them. */
-bool addressees_has(const struct addressees *a, const char *mailbox);
+/* The index of MAILBOX; a->n when it is not among them. */
+uint32_t addressees_find(const struct addressees *a, const char *mailbox);
 
 #endif

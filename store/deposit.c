@@ -106,44 +106,64 @@ int deposit_blocks(const struct deposit *d, struct kv_txn *t, uint64_t resume_us
 	return err;
 }
 
-static int put_deliveries(const struct deposit_message *d, struct kv_txn *t,
+static int put_deliveries(const struct deposit_recipients *d, struct kv_txn *t,
                           const struct mailroom_delivery *begin)
 {
-	struct db_delivery delivery = { .message = d->part.number };
+	struct db_delivery delivery = { .message = d->message };
 	int err = 0;
 
 	delivery_follow(&delivery, begin);
 	for (uint32_t i = 0; err == 0 && i < d->to->n; i++) {
-		delivery.index = i;
+		delivery.index = d->first + i;
 		delivery.mailbox = span_str(addressees_mailbox(d->to, i));
-		err = db_delivery_put(d->part.db, t, &delivery);
+		err = db_delivery_put(d->db, t, &delivery);
 	}
 	return err;
 }
 
-static int put_jobs(const struct deposit_message *d, struct kv_txn *t, uint64_t due_us)
+static int put_jobs(const struct deposit_recipients *d, struct kv_txn *t, uint64_t due_us)
 {
 	struct db_job job = {
 		.due_us = due_us,
-		.message = d->part.number,
+		.message = d->message,
 		.kind = DB_JOB_NOTIFY,
-		.account = d->part.account,
+		.account = d->account,
 	};
 	int err = 0;
 
 	for (uint32_t i = 0; err == 0 && i < d->to->n; i += job.count) {
-		job.first = i;
+		job.first = d->first + i;
 		job.count = addressees_run(d->to, i, DEPOSIT_JOB_DELIVERIES);
 		job.domain = span_str(addressees_domain(addressees_mailbox(d->to, i)));
-		err = db_job_put(d->part.db, t, &job);
+		err = db_job_put(d->db, t, &job);
 	}
+	return err;
+}
+
+int deposit_recipients(const struct deposit_recipients *d, struct kv_txn *t)
+{
+	struct mailroom_delivery begin;
+	int err;
+
+	mailroom_begin(&begin, d->held, d->release_us, d->now_us);
+	err = put_deliveries(d, t, &begin);
+	if (err == 0 && begin.next_us != 0)
+		err = put_jobs(d, t, begin.next_us);
 	return err;
 }
 
 int deposit_message(const struct deposit_message *d, struct kv_txn *t)
 {
 	const struct scan_result *r = d->result;
-	struct mailroom_delivery begin;
+	const struct deposit_recipients recipients = {
+		.db = d->part.db,
+		.message = d->part.number,
+		.account = d->part.account,
+		.to = d->to,
+		.now_us = d->part.now_us,
+		.release_us = d->release_us,
+		.held = d->held,
+	};
 	uint8_t extent[DB_EXTENT_SIZE];
 	struct db_message m;
 	int err;
@@ -163,13 +183,7 @@ int deposit_message(const struct deposit_message *d, struct kv_txn *t)
 		err = put_octets(&d->part, t, r->digest);
 	if (err == 0)
 		err = db_message_put(d->part.db, t, &m);
-	if (err != 0)
-		return err;
-	mailroom_begin(&begin, d->held, d->release_us, d->part.now_us);
-	err = put_deliveries(d, t, &begin);
-	if (err == 0 && begin.next_us != 0)
-		err = put_jobs(d, t, begin.next_us);
-	return err;
+	return err != 0 ? err : deposit_recipients(&recipients, t);
 }
 
 int deposit_undo(struct db *db, struct kv_txn *t, uint64_t number, uint64_t stored)

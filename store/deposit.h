@@ -44,6 +44,19 @@ struct deposit_message {
 /* Puts the last octets and completes the message. Errors as above. */
 int deposit_message(const struct deposit_message *d, struct kv_txn *t);
 
+/* Deliveries FIRST and up of a message whose record counts them already, to all of TO, with the
+ * jobs of their first notification. */
+struct deposit_recipients {
+	struct db *db;
+	uint64_t message;
+	uint32_t account, first;
+	const struct addressees *to;
+	uint64_t now_us, release_us; /* 0: at once */
+	bool held;
+};
+/* 0 or an error of db.h. */
+int deposit_recipients(const struct deposit_recipients *d, struct kv_txn *t);
+
 /*
  * Takes back what deposit_blocks put, unless the submission went on elsewhere.
  * 0; ERR_AGAIN: some went, call again in another transaction.

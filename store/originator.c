@@ -159,6 +159,7 @@ static const struct {
 	[MSOAP_RELEASE] = { .run = changing_release },
 	[MSOAP_WATCH] = { .run = watching_watch },
 	[MSOAP_EXTEND] = { .run = changing_extend },
+	[MSOAP_READDRESS] = { .run = readdressing_readdress },
 	[MSOAP_FORGET] = { .run = changing_forget },
 };
 
@@ -242,6 +243,7 @@ static void close_session(void *state)
 	login_cancel(o->login);
 	submitting_close(o);
 	watching_close(o);
+	readdressing_close(o);
 	if (o->job != NULL)
 		o->job->o = NULL;
 	settings_drop(o->settings);

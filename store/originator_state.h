@@ -10,6 +10,7 @@
 #include "wire/msoap.h"
 
 struct originator;
+struct readdressing;
 
 /*
  * The transaction, from an envelope that was answered ok to its last chunk's
@@ -64,7 +65,8 @@ struct originator {
 	uint32_t login_account;
 	struct submitting submitting;
 	struct watching watching;
-	struct originator_job *job; /* of the command in hand */
+	struct readdressing *readdressing; /* in hand, but not at the writer */
+	struct originator_job *job;        /* of the command in hand */
 };
 
 /* Answers the command in hand: data by its kind, or none with an error. */
@@ -82,6 +84,7 @@ void changing_cancel(struct originator *o, const struct msoap_command *c);
 void changing_release(struct originator *o, const struct msoap_command *c);
 void changing_extend(struct originator *o, const struct msoap_command *c);
 void changing_forget(struct originator *o, const struct msoap_command *c);
+void readdressing_readdress(struct originator *o, const struct msoap_command *c);
 void watching_watch(struct originator *o, const struct msoap_command *c);
 
 /* The watch in hand is to be answered now. */
@@ -94,6 +97,7 @@ bool submitting_busy(const struct originator *o);
 /* The session is over. */
 void submitting_close(struct originator *o);
 void watching_close(struct originator *o);
+void readdressing_close(struct originator *o);
 
 /* What the originator is told of a delivery. The views of OUT are D's and ROOM's. 0 or
  * ERR_MALFORMED. */

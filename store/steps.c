@@ -71,7 +71,7 @@ static int change_one(const struct steps *s, struct kv_txn *t, uint32_t i,
 		return err;
 	if (span_copy(d.mailbox, mailbox, sizeof(mailbox)) != 0)
 		return ERR_MALFORMED;
-	if (c->names != NULL && !addressees_has(c->names, mailbox))
+	if (c->names != NULL && addressees_find(c->names, mailbox) == c->names->n)
 		return ERR_NOT_FOUND;
 	err = delivery_apply(s->db, t, run->job.account, s->message, i, c->rule, c->ctx, NULL,
 	                     result);

@@ -7,10 +7,11 @@ them."""
 import contextlib
 import hashlib
 import json
+import time
 
 import harness
 import wire
-from submissions import Msoap, archive, deliveries, message, statuses, subject, submit
+from submissions import Msoap, archive, deliveries, mailboxes, message, statuses, subject, submit
 
 
 class Archive(Msoap):
@@ -176,6 +177,97 @@ class Lifetime(Msoap):
             self.assertEqual(statuses(client, draft), {"bob@b.example": "withdrawn"})
             client.call("release", id=draft).expect("withdrawn")
             harness.wait_for("the octets are gone", lambda: self.stats()["blocks"] == 0)
+
+
+class Readdress(Msoap):
+    """More recipients for a stored message."""
+
+    def readdress(self, client, message_id, *names):
+        client.send("readdress", id=message_id, recipients=mailboxes(*names))
+        return client.recv()
+
+    def test_one_more(self):
+        self.two()
+        self.agent.mailbox("anna")
+        octets = message("one", 200000)
+        with self.store.originator("alice") as client:
+            sent = submit(client, octets, "bob@b.example")
+            self.wait_status(client, sent["id"], "notifying")
+            for _ in range(2):
+                done = self.readdress(client, sent["id"], "anna@b.example", "x@b..example",
+                                      "bob@b.example").expect("ok", abort=False)
+                self.assertEqual(done.data, {
+                    "id": sent["id"], "recipients": ["acceptable", "badAddress", "acceptable"],
+                    "lists": [], "received": len(octets), "expires": sent["expires"],
+                    "complete": True})
+            self.wait_status(client, sent["id"], "notifying", "anna@b.example")
+            self.assertEqual(set(statuses(client, sent["id"])),
+                             {"bob@b.example", "anna@b.example"})
+            self.readdress(client, bytes(16), "bob@b.example").expect("noSuchMessage")
+            self.readdress(client, sent["id"]).expect("notPermitted", abort=False)
+            self.readdress(client, sent["id"], "x@b..example").expect("notPermitted")
+            self.store.account("carol")
+            with self.store.originator("carol") as other:
+                self.readdress(other, sent["id"], "bob@b.example").expect("noSuchMessage")
+        bob, = self.wait_listed(1)
+        anna, = self.wait_listed(1, "anna")
+        self.assertNotEqual(bob["id"], anna["id"])
+        self.assertEqual(bob["digest"], anna["digest"])
+        self.assertEqual(self.octets(anna["id"]), octets)
+
+    def test_draft(self):
+        """A draft gets its recipients one by one, and goes to all of them at once."""
+        self.two()
+        self.agent.mailbox("anna")
+        with self.store.originator("alice") as client:
+            draft = submit(client, message("draft"), hold=True)["id"]
+            for name in "bob@b.example", "anna@b.example":
+                self.readdress(client, draft, name).expect("ok")
+            self.assertEqual(set(statuses(client, draft).values()), {"held"})
+            client.call("release", id=draft).expect("ok")
+            self.wait_listed(1)
+            self.wait_listed(1, "anna")
+
+    def test_after_cancel(self):
+        """Who was cancelled and is named again gets a new notification, which can be read."""
+        self.two()
+        with self.store.originator("alice") as client:
+            sent = submit(client, message("one"), "bob@b.example", "x@b.example")["id"]
+            first, = self.wait_listed(1)
+            client.call("cancel", id=sent, recipients=mailboxes("bob@b.example")).expect("ok")
+            self.readdress(client, sent, "bob@b.example").expect("ok")
+            second = [n for n in self.wait_listed(2) if n["id"] != first["id"]][0]
+            self.assertEqual(self.octets(second["id"]), message("one"))
+            client.call("cancel", id=sent).expect("ok")
+            self.readdress(client, sent, "anna@b.example").expect("withdrawn")
+
+    def test_series_with_kills(self):
+        """Thousands of recipients in several commands, of which a crash cuts some off."""
+        self.two()
+        names = [f"r{i}@b.example" for i in range(6000)]
+        with self.store.originator("alice") as client:
+            sent = submit(client, message("many"), "bob@b.example")["id"]
+        for first in range(0, 6000, 1500):
+            part = names[first:first + 1500]
+            with self.store.originator("alice") as client:
+                client.send("readdress", id=sent, recipients=mailboxes(*part))
+                time.sleep(first * 0.00001)
+                self.store.kill()
+            self.store.start()
+            with self.store.originator("alice") as client:
+                done = self.readdress(client, sent, *part).expect("ok")
+                self.assertEqual(set(done.data["recipients"]), {"acceptable"})
+        with self.store.originator("alice") as client:
+            found = []
+            fields = {"id": sent}
+            while "after" not in fields or fields["after"] is not None:
+                done = client.call("track", fields).expect("ok").data
+                found += [wire.mailbox_text(d["recipient"]) for d in done["deliveries"]]
+                fields["after"] = done.get("next")
+            self.assertEqual(sorted(found), sorted(names + ["bob@b.example"]))
+            harness.wait_for("each was tried", lambda: set(
+                statuses(client, sent).values()) == {"noUser", "notifying"})
+            self.assertEqual(statuses(client, sent)["bob@b.example"], "notifying")
 
 
 class Watch(Msoap):

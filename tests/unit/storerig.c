@@ -236,9 +236,8 @@ void rig_authenticate(struct rig *r, struct buf *out)
 	rig_msoap(out, &c);
 }
 
-void rig_envelope(struct buf *out, struct msoap_submit_envelope *e, const char *const *to)
+struct wire_list rig_mailboxes(const char *const *to)
 {
-	struct msoap_command c = { .kind = MSOAP_SUBMIT_ENVELOPE };
 	static uint8_t list[1 << 18];
 	uint8_t labels[WIRE_LABELS_MAX];
 	struct wire_list_writer w;
@@ -263,8 +262,15 @@ void rig_envelope(struct buf *out, struct msoap_submit_envelope *e, const char *
 		}
 		assert_int_equal(wire_mailbox_append(&w, &mailbox), 0);
 	}
-	e->has_recipients = w.count > 0;
-	e->recipients = wire_list_view(&w);
+	return wire_list_view(&w);
+}
+
+void rig_envelope(struct buf *out, struct msoap_submit_envelope *e, const char *const *to)
+{
+	struct msoap_command c = { .kind = MSOAP_SUBMIT_ENVELOPE };
+
+	e->recipients = rig_mailboxes(to);
+	e->has_recipients = e->recipients.count > 0;
 	c.u.submit_envelope = *e;
 	rig_msoap(out, &c);
 }

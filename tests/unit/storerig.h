@@ -47,6 +47,8 @@ int rig_connect(struct rig *r, const struct server_protocol *protocol);
 void rig_msoap(struct buf *out, const struct msoap_command *c);
 void rig_msrap(struct buf *out, const struct msrap_command *c);
 void rig_authenticate(struct rig *r, struct buf *out);
+/* The mailboxes TO, a NULL at the end; lives until the next one. */
+struct wire_list rig_mailboxes(const char *const *to);
 /* An envelope to the mailboxes TO, a NULL at the end; E for the rest of it. */
 void rig_envelope(struct buf *out, struct msoap_submit_envelope *e, const char *const *to);
 void rig_chunk(struct buf *out, uint64_t offset, struct span data, bool last);
