@@ -11,6 +11,7 @@
 
 #include <openssl/evp.h>
 
+#include "base/file.h"
 #include "base/kv.h"
 #include "base/random.h"
 #include "base/text.h"
@@ -18,7 +19,6 @@
 #define KEY_OCTETS 32
 #define KEY_NUMBER_MAX 255
 #define ID_OCTETS 16
-#define PATH_OCTETS 4096
 /* "255 " and 64 hex digits; a longer line is no key. */
 #define LINE_OCTETS (4 + 2 * KEY_OCTETS)
 
@@ -35,53 +35,25 @@ struct ids {
 
 /* --- the file -------------------------------------------------------------------------- */
 
-static int keys_path(char out[PATH_OCTETS], const char *dir, struct err_text *e)
-{
-	int n = snprintf(out, PATH_OCTETS, "%s/keys", dir);
-
-	return n > 0 && n < PATH_OCTETS ? 0 : err_set(e, ERR_TOO_BIG, "%s: path too long", dir);
-}
-
-static int write_all(int fd, const char *p, size_t n)
-{
-	while (n > 0) {
-		ssize_t k = write(fd, p, n);
-
-		if (k < 0 && errno == EINTR)
-			continue;
-		if (k < 0)
-			return ERR_IO;
-		p += k;
-		n -= (size_t)k;
-	}
-	return 0;
-}
-
 /* Makes DIR/keys of the text P, durably: ids that cannot be opened again are mail lost. */
 static int keys_write(const char *dir, const char *p, size_t n, struct err_text *e)
 {
-	char path[PATH_OCTETS];
-	int rc = keys_path(path, dir, e), fd, dirfd, error;
+	char path[PATH_MAX];
+	int rc = file_path(dir, "keys", path, e), fd, error;
 
 	if (rc != 0)
 		return rc;
 	fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return err_set(e, errno == EEXIST ? ERR_EXISTS : ERR_IO, "make %s: %s", path,
-		               strerror(errno));
-	rc = write_all(fd, p, n);
-	if (rc == 0 && fsync(fd) != 0)
-		rc = ERR_IO;
-	error = errno;
+		               strerrordesc_np(errno));
+	error = file_write(fd, p, n);
 	close(fd);
-	if (rc != 0) {
+	if (error == 0)
+		error = file_sync_dir(dir);
+	if (error != 0) {
 		unlink(path);
-		return err_set(e, rc, "write %s: %s", path, strerror(error));
-	}
-	dirfd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (dirfd >= 0) {
-		fsync(dirfd);
-		close(dirfd);
+		return err_set(e, ERR_IO, "write %s: %s", path, strerrordesc_np(error));
 	}
 	return 0;
 }
@@ -103,10 +75,10 @@ int ids_init(const char *dir, struct err_text *e)
 }
 
 /* Opens DIR/keys for reading, if nobody else can read it. */
-static int keys_open(const char *dir, char path[PATH_OCTETS], FILE **out, struct err_text *e)
+static int keys_open(const char *dir, char path[PATH_MAX], FILE **out, struct err_text *e)
 {
 	struct stat st;
-	int rc = keys_path(path, dir, e);
+	int rc = file_path(dir, "keys", path, e);
 
 	if (rc != 0)
 		return rc;
@@ -176,7 +148,7 @@ static int keys_read(struct ids *s, FILE *f, const char *path, struct err_text *
 
 int ids_load(const char *dir, struct ids **out, struct err_text *e)
 {
-	char path[PATH_OCTETS];
+	char path[PATH_MAX];
 	struct ids *s;
 	FILE *f;
 	int rc = keys_open(dir, path, &f, e);
@@ -215,7 +187,7 @@ void ids_free(struct ids *s)
 int ids_backup(const char *dir, const char *to, struct err_text *e)
 {
 	/* All keys that there can be, one byte more to see a file that is larger. */
-	char text[(KEY_NUMBER_MAX + 1) * (LINE_OCTETS + 1)], path[PATH_OCTETS];
+	char text[(KEY_NUMBER_MAX + 1) * (LINE_OCTETS + 1)], path[PATH_MAX];
 	size_t n;
 	FILE *f;
 	int rc = keys_open(dir, path, &f, e);

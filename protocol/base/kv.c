@@ -25,6 +25,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/file.h"
 #include "base/gate.h"
 #include "base/log.h"
 #include "base/room.h"
@@ -101,15 +102,6 @@ static void log_failure(const char *what, int rc)
 
 /* ---- opening and closing ---------------------------------------------------------- */
 
-static int make_path(const char *dir, const char *name, char path[PATH_MAX], struct err_text *e)
-{
-	int n = snprintf(path, PATH_MAX, "%s/%s", dir, name);
-
-	if (n < 0 || n >= PATH_MAX)
-		return err_set(e, ERR_IO, "open %s/%s: the path is too long", dir, name);
-	return 0;
-}
-
 static int open_error(struct err_text *e, const char *path, int rc)
 {
 	const char *next = "";
@@ -121,20 +113,6 @@ static int open_error(struct err_text *e, const char *path, int rc)
 	else if (rc == MDB_INVALID || rc == MDB_VERSION_MISMATCH || rc == MDB_CORRUPTED)
 		next = "; the file is damaged or no database of this program: restore a backup";
 	return err_set(e, error_of(rc), "open %s: %s%s", path, mdb_strerror(rc), next);
-}
-
-/* A new file's entry in its directory must be as durable as the file. */
-static int sync_dir(const char *dir)
-{
-	int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	int rc = 0;
-
-	if (fd < 0)
-		return errno;
-	if (fsync(fd) < 0)
-		rc = errno;
-	close(fd);
-	return rc;
 }
 
 static int env_open(MDB_env *env, const char *path, const struct kv_options *o, unsigned tables)
@@ -185,7 +163,7 @@ static int open_all(struct kv *kv, const char *dir, const char *path, const stru
 		count++;
 	rc = env_open(kv->env, path, o, count);
 	if (rc == 0 && fresh)
-		rc = sync_dir(dir);
+		rc = file_sync_dir(dir);
 	if (rc == 0)
 		rc = mdb_reader_check(kv->env, &dead);
 	if (rc == 0)
@@ -203,7 +181,7 @@ int kv_open(const char *dir, const char *name, const struct kv_options *options,
 	int rc;
 
 	*out = NULL;
-	rc = make_path(dir, name, path, e);
+	rc = file_path(dir, name, path, e);
 	if (rc < 0)
 		return rc;
 	kv = calloc(1, sizeof *kv);
@@ -523,11 +501,26 @@ int kv_delete(struct kv_txn *txn, kv_table table, struct span key)
 	return answer(txn, "delete", mdb_del(txn->txn, table, &k, NULL));
 }
 
-uint64_t kv_count(struct kv_txn *txn, kv_table table)
+int kv_table_stat(struct kv_txn *txn, kv_table table, struct kv_table_stat *out)
 {
 	MDB_stat stat;
+	int rc = answer(txn, "count", mdb_stat(txn->txn, table, &stat));
 
-	return answer(txn, "count", mdb_stat(txn->txn, table, &stat)) == 0 ? stat.ms_entries : 0;
+	*out = (struct kv_table_stat){ 0 };
+	if (rc < 0)
+		return rc;
+	out->entries = stat.ms_entries;
+	out->octets = (uint64_t)stat.ms_psize *
+	              (stat.ms_branch_pages + stat.ms_leaf_pages + stat.ms_overflow_pages);
+	return 0;
+}
+
+uint64_t kv_count(struct kv_txn *txn, kv_table table)
+{
+	struct kv_table_stat stat;
+
+	kv_table_stat(txn, table, &stat);
+	return stat.entries;
 }
 
 /* ---- cursors ---------------------------------------------------------------------- */
@@ -674,7 +667,7 @@ int kv_backup(struct kv *kv, const char *dir, const char *name, struct err_text 
 {
 	char path[PATH_MAX];
 	int fd;
-	int rc = make_path(dir, name, path, e);
+	int rc = file_path(dir, name, path, e);
 
 	if (rc < 0)
 		return rc;
@@ -688,7 +681,7 @@ int kv_backup(struct kv *kv, const char *dir, const char *name, struct err_text 
 	if (close(fd) < 0 && rc == 0)
 		rc = errno;
 	if (rc == 0)
-		rc = sync_dir(dir);
+		rc = file_sync_dir(dir);
 	if (rc != 0) {
 		unlink(path);
 		return err_set(e, error_of(rc), "write %s: %s", path, mdb_strerror(rc));

@@ -99,6 +99,12 @@ int kv_cursor_delete(struct kv_cursor *c); /* what stands at the cursor; next go
 
 /* Entries of a table. */
 uint64_t kv_count(struct kv_txn *txn, kv_table table);
+struct kv_table_stat {
+	uint64_t entries;
+	uint64_t octets; /* of the pages that the table takes */
+};
+/* 0, or ERR_IO, and zeros. */
+int kv_table_stat(struct kv_txn *txn, kv_table table, struct kv_table_stat *out);
 
 struct kv_stat {
 	uint64_t file_octets; /* length of the file that pages were ever used of */
