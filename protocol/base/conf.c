@@ -583,3 +583,53 @@ int conf_blame(struct err_text *e, int code, const char *path)
 	buf_free(&file);
 	return line != 0 ? err_prefix(e, code, "%s:%u", path, line) : code;
 }
+
+/* ---- what changed ----------------------------------------------------------------- */
+
+static bool same_text(const char *a, const char *b)
+{
+	return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
+}
+
+static bool same_list(const struct conf_list *a, const struct conf_list *b)
+{
+	bool same = a->n == b->n;
+
+	for (size_t i = 0; same && i < a->n; i++)
+		same = same_text(a->item[i], b->item[i]);
+	return same;
+}
+
+static bool same_value(const struct conf_key *key, const void *a, const void *b)
+{
+	const char *x = (const char *)a + key->offset, *y = (const char *)b + key->offset;
+
+	switch (key->type) {
+	case CONF_TEXT:
+	case CONF_PATH:
+		return same_text(*(char *const *)(const void *)x, *(char *const *)(const void *)y);
+	case CONF_LIST:
+		return same_list((const void *)x, (const void *)y);
+	case CONF_SIZE:
+	case CONF_DURATION:
+	case CONF_NUMBER:
+		return *(const uint64_t *)(const void *)x == *(const uint64_t *)(const void *)y;
+	case CONF_BOOL:
+		return *(const bool *)(const void *)x == *(const bool *)(const void *)y;
+	case CONF_CHOICE:
+		return *(const unsigned *)(const void *)x == *(const unsigned *)(const void *)y;
+	}
+	return true;
+}
+
+const char *conf_next_changed(const struct conf_key *keys, const void *a, const void *b,
+                              size_t *at)
+{
+	while (keys[*at].name != NULL) {
+		const struct conf_key *key = &keys[(*at)++];
+
+		if (key->restart && !same_value(key, a, b))
+			return key->name;
+	}
+	return NULL;
+}

@@ -40,6 +40,7 @@ struct conf_key {
 	const char *const *choices; /* CHOICE: NULL-terminated words; printed as what is allowed */
 	const char *initial;        /* default, as a file would say it; NULL: none (NULL, 0, empty) */
 	bool required;              /* must stand in the file */
+	bool restart;               /* a running daemon keeps to the old value: conf_next_changed */
 	const char *help;           /* one line for manuals and for --help */
 };
 
@@ -67,6 +68,13 @@ int conf_read(const char *path, const struct conf_schema *schema, void *target,
 
 /* Frees what conf_read put into TARGET by KEYS (sections: once for each target). */
 void conf_release(const struct conf_key *keys, void *target);
+
+/*
+ * The name of the next key, from KEYS[*AT] on, that is marked `restart` and whose values in A and
+ * B differ; *AT goes behind it. NULL: there is none.
+ */
+const char *conf_next_changed(const struct conf_key *keys, const void *a, const void *b,
+                              size_t *at);
 
 /* For error messages about a value found bad later: the line of KEY's item, 0 unknown. */
 int conf_error(struct err_text *e, const char *path, unsigned line, const char *key,

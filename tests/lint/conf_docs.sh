@@ -21,6 +21,7 @@ check()
 	function entry(s,    name, field) {
 		name = quoted(s)
 		keys[name] = 1
+		restart[name] = s ~ /\.restart = true/
 		if (match(s, /\.initial = "[^"]*"/)) {
 			initial[name] = quoted(substr(s, RSTART, RLENGTH))
 		} else if (s !~ /\.name =/) {
@@ -57,6 +58,10 @@ check()
 			} else if (initial[name] != "" && \
 			    !match(described[name], "[ (]" initial[name] "[ .,)]|" initial[name] "$")) {
 				wrong(manual ": " name ": not its default, " initial[name])
+			} else if (restart[name] && described[name] !~ /Read at start\./) {
+				wrong(manual ": " name ": not that it is read at start")
+			} else if (!restart[name] && described[name] ~ /Read at start\./) {
+				wrong(manual ": " name ": is not only read at start")
 			}
 		}
 		for (name in described)

@@ -432,6 +432,52 @@ static void test_conf_blame(void **state)
 	assert_int_equal(conf_blame(NULL, ERR_IO, path), ERR_IO);
 }
 
+/* Keys of every type that want a restart: those whose value is another one are named, in order. */
+static void test_changes(void **state)
+{
+	static const char before[] = "data = d\nname = n\ndomain = a\ndomain = b\nmax-message = 1M\n"
+	                             "lifetime = 1d\nworkers = 3\nallow-private = no\n"
+	                             "unverified = keep\n";
+	static const struct {
+		const char *text; /* after DATA */
+		const char *changed;
+	} cases[] = {
+		{ before, "" },
+		{ "data = e\nname = n\ndomain = a\ndomain = b\nmax-message = 1024K\nlifetime = 24h\n"
+		  "workers = 3\nunverified = keep\n", "data " },
+		{ "data = d\nname = m\ndomain = a\nmax-message = 1M\nlifetime = 1d\nworkers = 3\n"
+		  "unverified = keep\n", "name domain " },
+		{ "data = d\nname = n\ndomain = b\ndomain = a\nmax-message = 2M\nlifetime = 2d\n"
+		  "workers = 4\nallow-private = yes\nunverified = refuse\n",
+		  "domain max-message lifetime workers allow-private unverified " },
+		{ "data = d\n", "name domain max-message lifetime workers unverified " },
+	};
+	struct conf_key keys[COUNT(head_keys)];
+	struct head old, fresh;
+	struct err_text e;
+
+	(void)state;
+	memcpy(keys, head_keys, sizeof keys);
+	read_good(before, &old);
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		char changed[200] = "";
+		const char *name;
+		size_t at = 0;
+
+		assert_int_equal(read_octets(cases[i].text, strlen(cases[i].text), &schema, &fresh, &e), 0);
+		assert_null(conf_next_changed(head_keys, &old, &fresh, &at)); /* none is marked */
+		for (size_t k = 0; keys[k].name != NULL; k++)
+			keys[k].restart = true;
+		at = 0;
+		while ((name = conf_next_changed(keys, &old, &fresh, &at)) != NULL)
+			snprintf(changed + strlen(changed), sizeof changed - strlen(changed), "%s ",
+			         name);
+		assert_string_equal(changed, cases[i].changed);
+		release(&fresh);
+	}
+	release(&old);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -444,6 +490,7 @@ int main(void)
 		cmocka_unit_test(test_section_title_limit),
 		cmocka_unit_test(test_conf_error),
 		cmocka_unit_test(test_conf_blame),
+		cmocka_unit_test(test_changes),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);
