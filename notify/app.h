@@ -2,6 +2,9 @@
 #ifndef IM2000_NOTIFY_APP_H
 #define IM2000_NOTIFY_APP_H
 
+#include <stdatomic.h>
+
+#include "base/metrics.h"
 #include "notify/config.h"
 #include "notify/db.h"
 #include "notify/flood.h"
@@ -10,21 +13,49 @@
 #include "session/login.h"
 #include "session/waiters.h"
 
-/* What was answered since it was last taken into the database, by enum wire_notify_result. */
+/*
+ * The part of the configuration that sessions go by, as it was at some time. Never changed
+ * once it is in force, and kept until the agent ends: whoever has seen one may go by it.
+ */
+struct app_settings {
+	struct policy_settings policy;
+	struct local_users local_users;
+	struct app_settings *older;
+};
+
 struct app_counts {
+	/* Answered since it was last taken into the database, by enum wire_notify_result. */
 	_Atomic uint64_t results[WIRE_NOTIFY_COUNT];
+	/* Since the agent started, for its metrics. */
+	atomic_ullong answered[WIRE_NOTIFY_COUNT];
+	atomic_ullong withdrawn;
+	atomic_ullong listed; /* notices handed out */
+	atomic_ullong expired;
 };
 
 struct app {
-	const struct config *config;
 	struct db *db;
 	struct writer *writer;
 	struct login *login;
 	struct waiters *waiters;
-	struct policy_settings policy;
+	_Atomic(struct app_settings *) settings; /* the newest */
 	struct flood *flood; /* NULL: no limits by rate */
 	struct app_counts counts;
 };
+
+/* The settings of C (whose local users it takes over). NULL when memory is out. */
+struct app_settings *app_settings_create(struct config *c);
+/* Puts S in force (takes it over). One thread at a time. */
+void app_settings_replace(struct app *app, struct app_settings *s);
+/* All of them, when nobody goes by them any more. */
+void app_settings_free(struct app *app);
+/* Those in force. Any thread. */
+const struct app_settings *app_settings(struct app *app);
+
+/* Adds N to a count. */
+void app_count(atomic_ullong *count, unsigned long long n);
+/* The agent's metrics. Any thread. */
+void app_measure(struct app *app, struct metrics *m);
 
 /* Of one worker. */
 struct app_worker {

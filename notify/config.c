@@ -5,6 +5,7 @@
 
 #include "base/name.h"
 #include "net/address_list.h"
+#include "session/daemon.h"
 
 #define DAY_S 86400ULL
 
@@ -19,7 +20,7 @@ const struct conf_key config_keys[] = {
 	{ .name = "domain", .type = CONF_LIST, .offset = AT(domains), .required = true,
 	  .help = "a domain whose mailboxes this agent serves; may repeat" },
 	{ .name = "data", .type = CONF_PATH, .offset = AT(data), .required = true,
-	  .help = "the data directory, mode 0700" },
+	  .restart = true, .help = "the data directory, mode 0700" },
 	{ .name = "certificate", .type = CONF_PATH, .offset = AT(certificate), .required = true,
 	  .help = "PEM file: the certificate for the domains, then its chain" },
 	{ .name = "key", .type = CONF_PATH, .offset = AT(key), .required = true,
@@ -27,13 +28,18 @@ const struct conf_key config_keys[] = {
 	{ .name = "ca-file", .type = CONF_PATH, .offset = AT(ca_file),
 	  .help = "PEM file: authorities that prove stores; without it the system's" },
 	{ .name = "listen-rnasp", .type = CONF_LIST, .offset = AT(listen_rnasp), .required = true,
-	  .help = "address:port or unix:path for stores; may repeat" },
+	  .restart = true, .help = "address:port or unix:path for stores; may repeat" },
 	{ .name = "listen-rnaqp", .type = CONF_LIST, .offset = AT(listen_rnaqp), .required = true,
-	  .help = "address:port or unix:path for mail programs; may repeat" },
+	  .restart = true, .help = "address:port or unix:path for mail programs; may repeat" },
+	{ .name = "metrics", .type = CONF_TEXT, .offset = AT(metrics), .restart = true,
+	  .help = "loopback address:port or unix:path where metrics are served by HTTP" },
+	{ .name = "local-user", .type = CONF_LIST, .offset = AT(local_user),
+	  .help = "user of this machine and mailbox that needs no password; may repeat" },
 	{ .name = "dns-server", .type = CONF_LIST, .offset = AT(dns_servers),
+	  .restart = true,
 	  .help = "address:port of a DNS server; may repeat; without it the system's" },
 	{ .name = "workers", .type = CONF_NUMBER, .offset = AT(workers), .max = 256,
-	  .initial = "0", .help = "threads that serve; 0: one for each core" },
+	  .initial = "0", .restart = true, .help = "threads that serve; 0: one for each core" },
 	{ .name = "unverified", .type = CONF_CHOICE, .offset = AT(unverified),
 	  .choices = unverified_words, .initial = "refuse",
 	  .help = "what becomes of notifications whose sender's domain is not proved" },
@@ -51,14 +57,15 @@ const struct conf_key config_keys[] = {
 	  .help = "of those, from one sender's domain" },
 	{ .name = "origin-rate", .type = CONF_NUMBER, .offset = AT(origin_rate), .max = 100000000,
 	  .initial = "20000",
-	  .help = "notifications a minute from one proved domain; 0: no limit" },
+	  .restart = true, .help = "notifications a minute from one proved domain; 0: no limit" },
 	{ .name = "address-rate", .type = CONF_NUMBER, .offset = AT(address_rate),
 	  .max = 100000000, .initial = "40000",
-	  .help = "notifications a minute from one address; 0: no limit" },
+	  .restart = true, .help = "notifications a minute from one address; 0: no limit" },
 	{ .name = "sessions", .type = CONF_NUMBER, .offset = AT(max_sessions), .min = 1,
-	  .max = 1000000, .initial = "10000", .help = "sessions at once" },
+	  .max = 1000000, .initial = "10000", .restart = true, .help = "sessions at once" },
 	{ .name = "sessions-per-address", .type = CONF_NUMBER, .offset = AT(sessions_per_address),
-	  .min = 1, .max = 1000000, .initial = "100", .help = "sessions at once from one address" },
+	  .min = 1, .max = 1000000, .initial = "100", .restart = true,
+	  .help = "sessions at once from one address" },
 	{ .name = "idle-time", .type = CONF_DURATION, .offset = AT(idle_s), .min = 1, .max = DAY_S,
 	  .initial = "60s", .help = "a session that says nothing for so long is closed" },
 	{ .name = "first-command-time", .type = CONF_DURATION, .offset = AT(first_command_s),
@@ -67,7 +74,7 @@ const struct conf_key config_keys[] = {
 	  .initial = "30m", .help = "the longest that retrieve may wait" },
 	{ .name = "login-failures", .type = CONF_NUMBER, .offset = AT(login_failures), .min = 1,
 	  .max = 1000000, .initial = "5",
-	  .help = "failed logins a minute, for a mailbox or an address" },
+	  .restart = true, .help = "failed logins a minute, for a mailbox or an address" },
 	{ .name = "log-level", .type = CONF_CHOICE, .offset = AT(log_level),
 	  .choices = level_words, .initial = "info", .help = "what is logged to stderr" },
 	{ .name = NULL },
@@ -91,6 +98,30 @@ static int check_domains(const char *path, struct config *c, struct err_text *e)
 	return 0;
 }
 
+/* Their mailboxes, in canonical form. */
+static int make_local_users(const char *path, struct config *c, struct err_text *e)
+{
+	int r = local_users_read(path, &c->local_user, &c->local_users, e);
+
+	for (size_t i = 0; r == 0 && i < c->local_users.n; i++) {
+		struct local_user *u = &c->local_users.item[i];
+		struct mailbox name;
+		char *copy;
+
+		if (name_parse_mailbox(span_str(u->account), &name) != 0) {
+			return conf_error(e, path, c->local_user.line[i], "local-user",
+			                  "\"%s\" is no mailbox (as in 1000 bob@b.example)",
+			                  u->account);
+		}
+		if ((copy = strdup(name.text)) == NULL) {
+			return err_set(e, ERR_NOMEM, "read %s: out of memory", path);
+		}
+		free(u->account);
+		u->account = copy;
+	}
+	return r;
+}
+
 int config_read(const char *path, struct config *c, struct err_text *e)
 {
 	const struct conf_schema schema = { .keys = config_keys };
@@ -99,7 +130,9 @@ int config_read(const char *path, struct config *c, struct err_text *e)
 	memset(c, 0, sizeof *c);
 	if ((r = conf_read(path, &schema, c, e)) != 0 || (r = check_domains(path, c, e)) != 0 ||
 	    (r = address_list_check_listen(path, "listen-rnasp", &c->listen_rnasp, 4403, e)) != 0 ||
-	    (r = address_list_check_listen(path, "listen-rnaqp", &c->listen_rnaqp, 4403, e)) != 0) {
+	    (r = address_list_check_listen(path, "listen-rnaqp", &c->listen_rnaqp, 4403, e)) != 0 ||
+	    (r = daemon_metrics_check(path, c->metrics, e)) != 0 ||
+	    (r = make_local_users(path, c, e)) != 0) {
 		return r;
 	}
 	return address_list_check_dns(path, &c->dns_servers, e);
@@ -108,4 +141,5 @@ int config_read(const char *path, struct config *c, struct err_text *e)
 void config_free(struct config *c)
 {
 	conf_release(config_keys, c);
+	local_users_free(&c->local_users);
 }

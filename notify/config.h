@@ -3,12 +3,16 @@
 #define IM2000_NOTIFY_CONFIG_H
 
 #include "base/conf.h"
+#include "session/local_user.h"
 
 struct config {
 	struct conf_list domains;
 	char *data, *certificate, *key, *ca_file;
 	struct conf_list listen_rnasp, listen_rnaqp;
 	struct conf_list dns_servers;
+	char *metrics; /* where they are served; NULL: nowhere */
+	struct conf_list local_user;
+	struct local_users local_users; /* made of them; their accounts are canonical mailboxes */
 	uint64_t workers;
 	unsigned unverified; /* enum config_unverified */
 	unsigned strangers;  /* enum config_strangers */

@@ -163,6 +163,17 @@ static int counts_get(struct db *db, struct kv_txn *t, uint64_t results[WIRE_NOT
 	return 0;
 }
 
+const char *const *db_tables(const struct db *db)
+{
+	(void)db;
+	return table_names;
+}
+
+const kv_table *db_handles(const struct db *db)
+{
+	return db->table;
+}
+
 int db_stats(struct db *db, struct db_stats *out)
 {
 	struct kv_txn *t = db_read_begin(db);

@@ -156,6 +156,10 @@ int db_notice_expire(struct db *db, struct kv_txn *t, uint64_t now_us, unsigned 
 /* Adds to what was ever answered to notifications, by enum wire_notify_result. */
 int db_counts_add(struct db *db, struct kv_txn *t, const uint64_t results[WIRE_NOTIFY_COUNT]);
 
+/* The tables' names, ended by NULL, and their handles, for counting alone. */
+const char *const *db_tables(const struct db *db);
+const kv_table *db_handles(const struct db *db);
+
 struct db_stats {
 	uint64_t mailboxes, announcements, notices, rules;
 	uint64_t results[WIRE_NOTIFY_COUNT]; /* db_counts_add */

@@ -120,11 +120,13 @@ static void log_batch(const struct intake_batch *b, int result)
 static void count(struct app *app, const struct intake_batch *b)
 {
 	if (b->command.kind == RNASP_WITHDRAW) {
+		app_count(&app->counts.withdrawn, b->n_mailboxes);
 		return;
 	}
 	for (size_t i = 0; i < b->n; i++) {
 		atomic_fetch_add_explicit(&app->counts.results[b->results[i]], 1,
 		                          memory_order_relaxed);
+		app_count(&app->counts.answered[b->results[i]], 1);
 	}
 }
 
@@ -175,7 +177,7 @@ static void intake_command(void *state, struct span body, uint64_t total)
 {
 	struct intake *in = state;
 	struct app *app = in->worker->app;
-	const struct intake_place place = { app->db, &app->policy, app->flood };
+	const struct intake_place place = { app->db, &app_settings(app)->policy, app->flood };
 	struct wire_endpoint submitter;
 	bool remote = submitter_of(in->session, &submitter);
 	struct intake_batch *b;
@@ -188,6 +190,7 @@ static void intake_command(void *state, struct span body, uint64_t total)
 	    (wait_s = flood_address_wait(app->flood, &submitter.address)) > 0) {
 		atomic_fetch_add_explicit(&app->counts.results[WIRE_NOTIFY_TRY_LATER], 1,
 		                          memory_order_relaxed);
+		app_count(&app->counts.answered[WIRE_NOTIFY_TRY_LATER], 1);
 		server_reply_error(in->session, WIRE_STATUS_TRY_LATER, true,
 		                   "too many notifications from your address", (int)wait_s, false);
 		return;

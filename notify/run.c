@@ -61,6 +61,7 @@ static void sweep_done(struct writer_job *job, int result)
 		counts_back(s);
 		log_error("sweep", "error=\"%s\"", err_phrase(result));
 	} else if (s->swept > 0) {
+		app_count(&s->worker->app->counts.expired, (unsigned long long)s->swept);
 		log_info("sweep", "notices=%d", s->swept);
 	}
 	loop_timer_start(s->timer, more ? 0 : SWEEP_US);
@@ -193,29 +194,58 @@ int notify_check(const char *config_path, struct err_text *e)
 struct running {
 	struct app app;
 	const char *config_path;
+	struct config config; /* as it was at start; a reload changes settings alone */
 };
 
-/* SIGHUP: certificates and limits; the rest wants a restart. */
+static void measure(void *app, struct metrics *m)
+{
+	struct running *run = app;
+
+	app_measure(&run->app, m);
+}
+
+/* All that can fail comes before the first thing that changes. */
+static int apply(struct running *run, struct daemon *d, struct config *c, struct err_text *e)
+{
+	const struct tls_options tls = tls_of(c);
+	const struct server_limits limits = limits_of(c);
+	struct app_settings *settings;
+	int r = check_certificate(c, false, e);
+
+	if (r != 0) {
+		return r;
+	}
+	if ((settings = app_settings_create(c)) == NULL) {
+		return err_set(e, ERR_NOMEM, "reload: out of memory");
+	}
+	if ((r = daemon_reconfigure(d, &tls, &limits, e)) != 0) {
+		local_users_free(&settings->local_users);
+		free(settings);
+		return r;
+	}
+	app_settings_replace(&run->app, settings);
+	log_set_level((enum log_level)c->log_level);
+	daemon_warn_restart(config_keys, &run->config, c);
+	return 0;
+}
+
+/* SIGHUP. Which keys want a restart instead stands in the table of keys. */
 static int reload(void *app, struct daemon *d, struct err_text *e)
 {
 	struct running *run = app;
-	struct tls_options tls;
-	struct server_limits limits;
 	struct config c;
 	int r = config_read(run->config_path, &c, e);
 
-	if (r == 0 && (r = check_certificate(&c, false, e)) == 0) {
-		tls = tls_of(&c);
-		limits = limits_of(&c);
-		log_set_level((enum log_level)c.log_level);
-		r = daemon_reconfigure(d, &tls, &limits, e);
+	if (r == 0) {
+		r = apply(run, d, &c, e);
 	}
 	config_free(&c);
 	return r == 0 ? 0 : conf_blame(e, r, run->config_path);
 }
 
-static int serve(struct running *run, const struct config *c, struct err_text *e)
+static int serve(struct running *run, struct err_text *e)
 {
+	const struct config *c = &run->config;
 	const struct daemon_service services[] = {
 		{ &intake_protocol, "rnasp", (const char *const *)c->listen_rnasp.item,
 		  c->listen_rnasp.n },
@@ -234,13 +264,15 @@ static int serve(struct running *run, const struct config *c, struct err_text *e
 		.worker_start = worker_start,
 		.worker_stop = worker_stop,
 		.reload = reload,
+		.metrics = c->metrics,
+		.measure = measure,
 		.app = run,
 	};
 
 	return daemon_run(&options, e);
 }
 
-static int start(struct app *app, const struct config *c, struct err_text *e)
+static int start(struct app *app, struct config *c, struct err_text *e)
 {
 	/* Never made here: who has no mailboxes answers `noUser`, and senders give up on that. */
 	const struct db_options db = { .create = false };
@@ -249,16 +281,13 @@ static int start(struct app *app, const struct config *c, struct err_text *e)
 		.address_minute = (uint32_t)c->address_rate,
 	};
 	struct login_options login = { .failures_minute = (unsigned)c->login_failures };
+	struct app_settings *settings = app_settings_create(c);
 	int r;
 
-	app->config = c;
-	app->policy = (struct policy_settings) {
-		.refuse_strangers = c->strangers == CONFIG_STRANGERS_REFUSE,
-		.keep_unverified = c->unverified == CONFIG_UNVERIFIED_KEEP,
-		.mailbox_notices = (uint32_t)c->mailbox_notices,
-		.origin_notices = (uint32_t)c->origin_notices,
-		.retention_us = c->retention_s * CLOCK_SECOND_US,
-	};
+	if (settings == NULL) {
+		return err_set(e, ERR_NOMEM, "start im2000-notify: out of memory");
+	}
+	app_settings_replace(app, settings);
 	if ((r = db_open(c->data, &db, &app->db, e)) != 0) {
 		return r;
 	}
@@ -300,27 +329,28 @@ static void stop(struct app *app)
 		keep_counts(app);
 	}
 	db_close(app->db);
+	app_settings_free(app);
 }
 
 int notify_run(const char *config_path, struct err_text *e)
 {
 	struct running run = { .config_path = config_path };
+	struct config *c = &run.config;
 	struct claim *claim;
-	struct config c;
-	int r = config_read(config_path, &c, e);
+	int r = config_read(config_path, c, e);
 
 	if (r == 0) {
-		log_set_level((enum log_level)c.log_level);
+		log_set_level((enum log_level)c->log_level);
 	}
-	if (r == 0 && (r = program_check_data(ADMIN_PROGRAM, c.data, e)) == 0 &&
-	    (r = check_certificate(&c, false, e)) == 0 &&
-	    (r = claim_take(c.data, "notify.running", &claim, e)) == 0) {
-		if ((r = start(&run.app, &c, e)) == 0) {
-			r = serve(&run, &c, e);
+	if (r == 0 && (r = program_check_data(ADMIN_PROGRAM, c->data, e)) == 0 &&
+	    (r = check_certificate(c, false, e)) == 0 &&
+	    (r = claim_take(c->data, "notify.running", &claim, e)) == 0) {
+		if ((r = start(&run.app, c, e)) == 0) {
+			r = serve(&run, e);
 		}
 		stop(&run.app);
 		claim_drop(claim);
 	}
-	config_free(&c);
+	config_free(c);
 	return r;
 }

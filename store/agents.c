@@ -196,6 +196,7 @@ static void submit(struct flight *f)
 		/* Only with the last results of a job, and when none before them is at risk. */
 		b->jobs[i].retire = j->exhausted && !j->failed && j->batches == 1;
 	}
+	batch_count(b, &a->worker->service->counts);
 	f->state = AT_WRITER;
 	a->writing += b->n;
 	b->job.done = write_done;

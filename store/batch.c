@@ -357,6 +357,14 @@ void batch_outcome(struct batch *b, enum mailroom_outcome outcome, struct span t
 	b->now_us = clock_now_us();
 }
 
+void batch_count(const struct batch *b, struct service_counts *counts)
+{
+	atomic_ullong *by = b->form == BATCH_WITHDRAW ? counts->told : counts->notified;
+
+	for (size_t i = 0; i < b->n; i++)
+		service_count(&by[b->items[i].outcome], 1);
+}
+
 enum mailroom_outcome batch_failure(int error)
 {
 	switch (error) {

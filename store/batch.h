@@ -106,6 +106,9 @@ void batch_outcome(struct batch *b, enum mailroom_outcome outcome, struct span t
  */
 int batch_answer(struct batch *b, struct span body);
 
+/* Counts the outcomes. */
+void batch_count(const struct batch *b, struct service_counts *counts);
+
 /* The outcome that a failure to reach the agent means (base/err.h). */
 enum mailroom_outcome batch_failure(int error);
 

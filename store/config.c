@@ -22,7 +22,7 @@ static const struct conf_key keys[] = {
 	{ .name = "domain", .type = CONF_LIST, .offset = AT(domain), .required = true,
 	  .help = "a domain whose message store this is; may repeat" },
 	{ .name = "data", .type = CONF_PATH, .offset = AT(data), .required = true,
-	  .help = "the data directory, mode 0700" },
+	  .restart = true, .help = "the data directory, mode 0700" },
 	{ .name = "certificate", .type = CONF_PATH, .offset = AT(certificate), .required = true,
 	  .help = "PEM file: the certificate for the domains, then its chain" },
 	{ .name = "key", .type = CONF_PATH, .offset = AT(key), .required = true,
@@ -30,12 +30,18 @@ static const struct conf_key keys[] = {
 	{ .name = "ca-file", .type = CONF_PATH, .offset = AT(ca_file),
 	  .help = "PEM file: authorities that prove notification agents; without it the system's" },
 	{ .name = "listen-msoap", .type = CONF_LIST, .offset = AT(listen_msoap), .required = true,
-	  .help = "address:port or unix:path for originators; may repeat" },
+	  .restart = true, .help = "address:port or unix:path for originators; may repeat" },
 	{ .name = "listen-msrap", .type = CONF_LIST, .offset = AT(listen_msrap), .required = true,
-	  .help = "address:port or unix:path for recipients; may repeat" },
+	  .restart = true, .help = "address:port or unix:path for recipients; may repeat" },
 	{ .name = "route", .type = CONF_LIST, .offset = AT(route),
+	  .restart = true,
 	  .help = "domain, service and address:port of a location that goes before DNS; may repeat" },
+	{ .name = "metrics", .type = CONF_TEXT, .offset = AT(metrics), .restart = true,
+	  .help = "loopback address:port or unix:path where metrics are served by HTTP" },
+	{ .name = "local-user", .type = CONF_LIST, .offset = AT(local_user),
+	  .help = "user of this machine and account that needs no password; may repeat" },
 	{ .name = "dns-server", .type = CONF_LIST, .offset = AT(dns_server),
+	  .restart = true,
 	  .help = "address:port of a DNS server; may repeat; without it the system's" },
 	{ .name = "allow-private", .type = CONF_BOOL, .offset = AT(allow_private), .initial = "no",
 	  .help = "whether DNS may lead to loopback and private addresses" },
@@ -61,9 +67,10 @@ static const struct conf_key keys[] = {
 	  .max = 3650 * DAY_S, .initial = "30d",
 	  .help = "how long a message's status is kept after its lifetime" },
 	{ .name = "sessions", .type = CONF_NUMBER, .offset = AT(sessions), .min = 1, .max = 1000000,
-	  .initial = "10000", .help = "sessions at once" },
+	  .initial = "10000", .restart = true, .help = "sessions at once" },
 	{ .name = "sessions-per-address", .type = CONF_NUMBER, .offset = AT(sessions_per_address),
-	  .min = 1, .max = 1000000, .initial = "100", .help = "sessions at once from one address" },
+	  .min = 1, .max = 1000000, .initial = "100", .restart = true,
+	  .help = "sessions at once from one address" },
 	{ .name = "idle-time", .type = CONF_DURATION, .offset = AT(idle_time_s), .min = 1,
 	  .max = DAY_S, .initial = "60s",
 	  .help = "a session that says nothing for so long is closed" },
@@ -73,15 +80,15 @@ static const struct conf_key keys[] = {
 	  .max = DAY_S, .initial = "30m", .help = "the longest that watch may wait" },
 	{ .name = "login-failures", .type = CONF_NUMBER, .offset = AT(login_failures), .min = 1,
 	  .max = 1000000, .initial = "5",
-	  .help = "failed logins a minute, for an account or an address" },
+	  .restart = true, .help = "failed logins a minute, for an account or an address" },
 	{ .name = "notify-connections", .type = CONF_NUMBER, .offset = AT(notify_connections),
-	  .min = 1, .max = 10000, .initial = "256",
+	  .min = 1, .max = 10000, .initial = "256", .restart = true,
 	  .help = "connections to notification agents at once" },
 	{ .name = "notify-connections-per-address", .type = CONF_NUMBER,
 	  .offset = AT(notify_connections_each), .min = 1, .max = 10000, .initial = "64",
-	  .help = "of those, to the agents at one address" },
+	  .restart = true, .help = "of those, to the agents at one address" },
 	{ .name = "workers", .type = CONF_NUMBER, .offset = AT(workers), .max = 256,
-	  .initial = "0", .help = "threads that serve; 0: one for each core" },
+	  .initial = "0", .restart = true, .help = "threads that serve; 0: one for each core" },
 	{ .name = "log-level", .type = CONF_CHOICE, .offset = AT(log_level), .choices = log_levels,
 	  .initial = "info", .help = "what is logged to stderr" },
 	{ .name = NULL },
@@ -161,6 +168,10 @@ int config_read(const char *path, struct config *out, struct err_text *e)
 	if (rc == 0)
 		rc = address_list_check_dns(path, &out->dns_server, e);
 	if (rc == 0)
+		rc = daemon_metrics_check(path, out->metrics, e);
+	if (rc == 0)
+		rc = local_users_read(path, &out->local_user, &out->local_users, e);
+	if (rc == 0)
 		rc = check_limits(path, out, e);
 	if (rc != 0)
 		config_release(out);
@@ -172,6 +183,7 @@ void config_release(struct config *c)
 	conf_release(keys, c);
 	free(c->domains);
 	free(c->routes);
+	local_users_free(&c->local_users);
 	memset(c, 0, sizeof *c);
 }
 

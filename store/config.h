@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/name.h"
 #include "net/locate.h"
+#include "session/local_user.h"
 
 struct config {
 	/* As in the file. Texts are never NULL where the key is required. */
@@ -23,6 +24,8 @@ struct config {
 	struct conf_list listen_msrap;
 	struct conf_list route;         /* see routes */
 	struct conf_list dns_server;    /* "127.0.0.1:5353"; none: the system's */
+	char *metrics;                  /* where they are served; NULL: nowhere */
+	struct conf_list local_user;    /* see local_users */
 	uint64_t max_message_octets;
 	uint64_t max_recipients;        /* recipients and lists of one envelope */
 	uint64_t max_command_octets;    /* a command frame */
@@ -48,6 +51,7 @@ struct config {
 	size_t n_domains;
 	struct locate_route *routes;
 	size_t n_routes;
+	struct local_users local_users;
 };
 
 /* The table, ended by a name of NULL. */

@@ -307,6 +307,18 @@ int db_job_walk(struct db *db, struct kv_txn *t, const struct db_job *after,
 
 /* --- administration ------------------------------------------------------------------- */
 
+/* Jobs that are due, DB_DUE_MAX at most, and those that are not. */
+#define DB_DUE_MAX 100000
+struct db_due {
+	uint64_t due, waiting;
+	uint64_t first_us; /* when the first of all is due; 0: there is none */
+};
+int db_jobs_due(struct db *db, uint64_t now_us, struct db_due *out);
+
+/* The tables' names, ended by NULL, and their handles, for counting alone. */
+const char *const *db_tables(const struct db *db);
+const kv_table *db_handles(const struct db *db);
+
 struct db_stats {
 	uint64_t accounts, messages, deliveries, blobs, blocks, jobs, changes;
 	uint64_t octets_stored; /* sum of the accounts' use */

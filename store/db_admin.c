@@ -29,6 +29,50 @@ static int usage_sum(struct db *db, struct kv_txn *t, uint64_t *out)
 	return rc == ERR_NOT_FOUND ? 0 : rc;
 }
 
+int db_jobs_due(struct db *db, uint64_t now_us, struct db_due *out)
+{
+	struct kv_txn *t = kv_read_begin(db->kv);
+	uint64_t jobs;
+	struct span key, value;
+	struct kv_cursor *c;
+	int rc;
+
+	*out = (struct db_due){ 0 };
+	if (t == NULL)
+		return ERR_NOMEM;
+	jobs = kv_count(t, db->table[DB_JOB]);
+	rc = kv_cursor_open(t, db->table[DB_JOB], &c);
+	if (rc != 0) {
+		kv_read_end(t);
+		return rc;
+	}
+	for (rc = kv_cursor_first(c, &key, &value);
+	     rc == 0 && key.n >= 8 && out->due < DB_DUE_MAX; rc = kv_cursor_next(c, &key, &value)) {
+		uint64_t due_us = kv_get_u64(key.p);
+
+		if (out->first_us == 0)
+			out->first_us = due_us;
+		if (due_us > now_us)
+			break;
+		out->due++;
+	}
+	out->waiting = jobs - out->due;
+	kv_cursor_close(c);
+	kv_read_end(t);
+	return rc == ERR_NOT_FOUND ? 0 : rc;
+}
+
+const char *const *db_tables(const struct db *db)
+{
+	(void)db;
+	return db_table_names;
+}
+
+const kv_table *db_handles(const struct db *db)
+{
+	return db->table;
+}
+
 int db_stats(struct db *db, struct db_stats *out)
 {
 	struct kv_txn *t = kv_read_begin(db->kv);

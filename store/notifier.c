@@ -97,21 +97,14 @@ void notifier_kick(struct notifier *n)
 		loop_post(n->loop, &n->kick);
 }
 
-int notifier_reconfigure(struct notifier *n, const struct tls_options *tls, bool allow_private,
-                         struct err_text *e)
+void notifier_configure(struct notifier *n, struct tls_config *tls, bool allow_private)
 {
-	struct tls_config *c;
-	int err = tls_config_create(tls, &c, e);
-
-	if (err != 0)
-		return err;
 	pthread_mutex_lock(&n->lock);
 	tls_config_drop(n->new_tls);
-	n->new_tls = c;
+	n->new_tls = tls;
 	n->new_allow_private = allow_private;
 	pthread_mutex_unlock(&n->lock);
 	notifier_kick(n);
-	return 0;
 }
 
 /* --- the thread ---------------------------------------------------------------------------- */

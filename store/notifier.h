@@ -27,9 +27,7 @@ void notifier_stop(struct notifier *n);
 
 /* New work may be due. Any thread. */
 void notifier_kick(struct notifier *n);
-/* New certificate files and rules for the connections to come. Any thread. 0, or an error with
- * E filled and nothing changed. */
-int notifier_reconfigure(struct notifier *n, const struct tls_options *tls, bool allow_private,
-                         struct err_text *e);
+/* A new certificate (TLS is taken over) and rules for the connections to come. Any thread. */
+void notifier_configure(struct notifier *n, struct tls_config *tls, bool allow_private);
 
 #endif

@@ -26,7 +26,8 @@ struct running {
 
 /* --- configuration to options -------------------------------------------------------------- */
 
-static struct settings *make_settings(const struct config *c)
+/* Takes what it can keep out of C. */
+static struct settings *make_settings(struct config *c)
 {
 	struct settings *s = settings_create(c->n_domains);
 
@@ -40,6 +41,8 @@ static struct settings *make_settings(const struct config *c)
 	s->min_lifetime_s = MIN_LIFETIME_S;
 	s->resume_s = c->resume_time_s;
 	s->keep_status_s = c->keep_status_s;
+	s->local_users = c->local_users;
+	c->local_users = (struct local_users) { 0 };
 	return s;
 }
 
@@ -108,36 +111,50 @@ static int open_msrap(struct server_session *s, void *app, void **state)
 	return recipient_protocol.open(s, daemon_worker_state(app), state);
 }
 
-/* SIGHUP: certificates, limits, lifetimes, domains. Addresses, routes and data want a restart. */
+static void measure(void *app, struct metrics *m)
+{
+	struct running *run = app;
+
+	service_measure(&run->service, m);
+}
+
+/* All that can fail comes before the first thing that changes. */
+static int apply(struct running *run, struct daemon *d, struct config *c, struct err_text *e)
+{
+	const struct tls_options server = server_tls(c), client = client_tls(c);
+	const struct server_limits limits = limits_of(c);
+	struct settings *settings = make_settings(c);
+	struct tls_config *tls = NULL;
+	int err = settings != NULL ? 0 : err_set(e, ERR_NOMEM, "reload: out of memory");
+
+	if (err == 0)
+		err = config_check_certificate(c, false, e);
+	if (err == 0)
+		err = tls_config_create(&client, &tls, e);
+	if (err == 0)
+		err = daemon_reconfigure(d, &server, &limits, e);
+	if (err != 0) {
+		tls_config_drop(tls);
+		settings_drop(settings);
+		return err;
+	}
+	notifier_configure(run->service.notifier, tls, c->allow_private);
+	service_settings_replace(&run->service, settings);
+	log_set_level((enum log_level)c->log_level);
+	daemon_warn_restart(config_keys(), &run->config, c);
+	return 0;
+}
+
+/* SIGHUP. Which keys want a restart instead stands in the table of keys. */
 static int reload(void *app, struct daemon *d, struct err_text *e)
 {
 	struct running *run = app;
-	struct server_limits limits;
-	struct tls_options server, client;
-	struct settings *settings;
 	struct config c;
 	int err = config_read(run->path, &c, e);
 
 	if (err != 0)
 		return err;
-	server = server_tls(&c);
-	client = client_tls(&c);
-	limits = limits_of(&c);
-	settings = make_settings(&c);
-	if (settings == NULL)
-		err = err_set(e, ERR_NOMEM, "reload: out of memory");
-	if (err == 0)
-		err = config_check_certificate(&c, false, e);
-	if (err == 0)
-		err = daemon_reconfigure(d, &server, &limits, e);
-	if (err == 0)
-		err = notifier_reconfigure(run->service.notifier, &client, c.allow_private, e);
-	if (err == 0) {
-		service_settings_replace(&run->service, settings);
-		log_set_level((enum log_level)c.log_level);
-	} else {
-		settings_drop(settings);
-	}
+	err = apply(run, d, &c, e);
 	config_release(&c);
 	return err == 0 ? 0 : conf_blame(e, err, run->path);
 }
@@ -165,6 +182,8 @@ static int serve(struct running *run, struct err_text *e)
 		.worker_start = worker_start,
 		.worker_stop = worker_stop,
 		.reload = reload,
+		.metrics = c->metrics,
+		.measure = measure,
 		.app = run,
 	};
 

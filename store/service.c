@@ -35,6 +35,7 @@ void settings_drop(struct settings *s)
 {
 	if (s == NULL || atomic_fetch_sub(&s->references, 1) != 1)
 		return;
+	local_users_free(&s->local_users);
 	free(s->domains);
 	free(s);
 }

@@ -10,12 +10,15 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/metrics.h"
 #include "base/name.h"
 #include "base/writer.h"
 #include "net/loop.h"
+#include "session/local_user.h"
 #include "session/login.h"
 #include "store/db.h"
 #include "store/ids.h"
+#include "store/mailroom.h"
 
 struct notifier;
 struct scan;
@@ -36,6 +39,14 @@ struct settings {
 	uint64_t keep_status_s; /* for how long `track` knows a message after its lifetime */
 	size_t n_domains;       /* at least 1 */
 	char (*domains)[NAME_DOMAIN_MAX + 1];
+	struct local_users local_users; /* owned */
+};
+
+/* What the store did so far, for its metrics. */
+struct service_counts {
+	atomic_ullong submissions, submitted_octets;
+	atomic_ullong notified[MAILROOM_OUTCOMES]; /* tries to notify a delivery, by what came of it */
+	atomic_ullong told[MAILROOM_OUTCOMES];     /* tries to tell of a withdrawal */
 };
 
 /* Makes settings with one reference, all zero but for room for N domains. NULL when memory is out.
@@ -58,7 +69,14 @@ struct service {
 	atomic_bool blobs_to_sweep; /* octets were given up: the sweep shall look */
 	pthread_mutex_t settings_lock;
 	struct settings *settings;
+	struct service_counts counts;
 };
+
+/* Adds N to one of them. */
+static inline void service_count(atomic_ullong *count, unsigned long long n)
+{
+	atomic_fetch_add_explicit(count, n, memory_order_relaxed);
+}
 
 /* Takes over S when it answers 0; else ERR_NOMEM, ERR_INTERNAL. service_release gives it back; no
  * thread may use X then. */
@@ -110,6 +128,9 @@ int service_number_take(struct service_worker *w, struct service_waiter *waiter,
 void service_number_forget(struct service_worker *w, struct service_waiter *waiter);
 /* Before any thread: makes sure that there are numbers to take. 0 or an error of db.h. */
 int service_numbers_prepare(struct db *db);
+
+/* The store's metrics: what it did, its jobs, its database. Any thread. */
+void service_measure(struct service *x, struct metrics *m);
 
 /* Wakes the notifier: new work is due. Any thread. */
 void service_kick(struct service *x);

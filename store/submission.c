@@ -437,6 +437,8 @@ static void land_done(struct writer_job *job, int result)
 		s->phase = LANDED;
 		s->stored += s->fly_n;
 		s->fly_n = 0;
+		service_count(&s->o.worker->service->counts.submissions, 1);
+		service_count(&s->o.worker->service->counts.submitted_octets, s->stored);
 		if (!s->o.held && s->o.to.n > 0)
 			service_kick(s->o.worker->service);
 	}

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/conf.h"
 #include "base/log.h"
 #include "session/daemon_state.h"
 
@@ -97,6 +98,16 @@ int daemon_reconfigure(struct daemon *d, const struct tls_options *tls,
 	pthread_mutex_unlock(&d->lock);
 	tls_config_drop(old);
 	return 0;
+}
+
+void daemon_warn_restart(const struct conf_key *keys, const void *in_force, const void *fresh)
+{
+	const char *key;
+	size_t at = 0;
+
+	while ((key = conf_next_changed(keys, in_force, fresh, &at)) != NULL)
+		log_warn("restart-wanted", "key=%s what=\"changed: takes effect at the next start\"",
+		         key);
 }
 
 static void free_configuration(struct daemon *d)

@@ -69,6 +69,13 @@ struct daemon_options {
 int daemon_run(const struct daemon_options *options, struct err_text *e);
 
 /*
+ * From reload: logs each key of KEYS whose value in FRESH, just read, is not that in force, and
+ * which wants a restart.
+ */
+struct conf_key;
+void daemon_warn_restart(const struct conf_key *keys, const void *in_force, const void *fresh);
+
+/*
  * On the main thread, from reload: new TLS files and limits for the connections to come. 0,
  * or an error with E filled and nothing changed.
  */
@@ -77,11 +84,16 @@ int daemon_reconfigure(struct daemon *d, const struct tls_options *tls,
 
 /* Whether TEXT is an address that metrics may be served at: a loopback one, or a UNIX socket. */
 bool daemon_metrics_allowed(const char *text);
+/* The same of the value of `metrics` in file PATH, which may be NULL. 0, or ERR_CONFIG with E. */
+int daemon_metrics_check(const char *path, const char *text, struct err_text *e);
 
 /* The families that every program with a writer and logins has. */
 void daemon_measure_writer(struct metrics *m, struct writer *w);
 struct login;
 void daemon_measure_logins(struct metrics *m, struct login *g);
+/* The file, and each of TABLES (ended by NULL) with its handle. */
+void daemon_measure_database(struct metrics *m, struct kv *kv, const char *const *tables,
+                             const kv_table *handles);
 
 /* A server_protocol's open gets the worker as its APP argument. */
 struct loop *daemon_worker_loop(struct daemon_worker *w);

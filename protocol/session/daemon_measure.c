@@ -194,6 +194,42 @@ void daemon_measure_logins(struct metrics *m, struct login *g)
 	            c.waiting);
 }
 
+static void measure_tables(struct metrics *m, struct kv *kv, const char *const *tables,
+                           const kv_table *handles, bool octets)
+{
+	struct kv_txn *t = kv_read_begin(kv);
+	struct kv_table_stat stat;
+
+	for (size_t i = 0; t != NULL && tables[i] != NULL; i++) {
+		if (kv_table_stat(t, handles[i], &stat) == 0)
+			metrics_add(m, octets ? stat.octets : stat.entries, "table", tables[i], NULL);
+	}
+	kv_read_end(t);
+}
+
+void daemon_measure_database(struct metrics *m, struct kv *kv, const char *const *tables,
+                             const kv_table *handles)
+{
+	struct kv_stat s;
+
+	if (kv_stat(kv, &s) == 0) {
+		metrics_one(m, METRICS_GAUGE, "im2000_database_file_octets",
+		            "Octets of the database's file.", s.file_octets);
+		metrics_one(m, METRICS_GAUGE, "im2000_database_free_octets",
+		            "Of those, free to be used again.", s.free_octets);
+		metrics_one(m, METRICS_GAUGE, "im2000_database_map_octets",
+		            "What the file may grow to before the map is made larger.", s.map_octets);
+		metrics_one(m, METRICS_GAUGE, "im2000_database_readers",
+		            "Readers of all processes that have a place, in use or not.", s.readers);
+		metrics_one(m, METRICS_GAUGE, "im2000_database_readers_limit",
+		            "The most that there may be.", s.max_readers);
+	}
+	metrics_family(m, METRICS_GAUGE, "im2000_table_entries", "Entries of each table.");
+	measure_tables(m, kv, tables, handles, false);
+	metrics_family(m, METRICS_GAUGE, "im2000_table_octets", "Octets that each table takes.");
+	measure_tables(m, kv, tables, handles, true);
+}
+
 void daemon_measure(struct daemon *d, struct metrics *m)
 {
 	measure_sessions(d, m);

@@ -7,8 +7,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/un.h>
 
 #include "base/clock.h"
+#include "base/conf.h"
 #include "session/daemon_state.h"
 
 #define CONNECTIONS 16
@@ -31,7 +33,6 @@ struct daemon_metrics {
 	struct listener *listener;
 	struct listen_limits *limits;
 	struct visit *visits;
-	const char *unix_text; /* as the options have it; NULL: by TCP */
 };
 
 /* --- requests ------------------------------------------------------------------------------ */
@@ -224,6 +225,15 @@ bool daemon_metrics_allowed(const char *text)
 	return address_parse(text, &address) == 0 && is_loopback(&address);
 }
 
+int daemon_metrics_check(const char *path, const char *text, struct err_text *e)
+{
+	if (text == NULL || daemon_metrics_allowed(text))
+		return 0;
+	return conf_error(e, path, 0, "metrics",
+	                  "\"%s\" is not allowed: it must be a loopback address or a UNIX socket (as "
+	                  "in 127.0.0.1:9400, [::1]:9400, unix:/path)", text);
+}
+
 static int listen_at(struct daemon_metrics *x, struct err_text *e)
 {
 	struct daemon *d = x->daemon;
@@ -251,7 +261,6 @@ static int listen_at(struct daemon_metrics *x, struct err_text *e)
 	if (!is_loopback(&address))
 		return err_set(e, ERR_CONFIG, "metrics: the socket that was handed over is at no "
 		               "loopback address");
-	x->unix_text = options.unix_path != NULL ? text : NULL;
 	return 0;
 }
 
@@ -285,13 +294,15 @@ void daemon_metrics_stop(struct daemon_metrics *x)
 void daemon_metrics_ready(const struct daemon_metrics *x, char *out, size_t cap)
 {
 	struct address address;
+	const struct sockaddr_un *local = (const struct sockaddr_un *)&address.u;
 	char text[64];
 
 	out[0] = '\0';
 	if (x == NULL)
 		return;
 	listener_address(x->listener, &address);
-	snprintf(out, cap, " metrics=%s",
-	         x->unix_text != NULL ? x->unix_text
-	                              : address_format(&address, text, sizeof text));
+	if (address.u.sa.sa_family == AF_UNIX)
+		snprintf(out, cap, " metrics=unix:%.*s", (int)sizeof local->sun_path, local->sun_path);
+	else
+		snprintf(out, cap, " metrics=%s", address_format(&address, text, sizeof text));
 }

@@ -7,6 +7,7 @@
  * Whatever comes: each session ends once its peer has ended, everything in the
  * database adds up afterwards, and nothing is left of a mailbox that is removed.
  */
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/log.h"
@@ -47,16 +48,21 @@ static void agent_open(struct agent *a)
 {
 	const struct db_options options = { .create = true, .map_size = 1u << 26, .no_sync = true };
 	const struct login_options login = { .threads = 1 };
+	struct app_settings *settings = calloc(1, sizeof *settings);
 	struct err_text e;
 
 	memset(a, 0, sizeof *a);
 	serving_dir_make(a->dir);
 	serving_check(db_open(a->dir, &options, &a->app.db, &e) == 0);
 	add_mailbox(a);
-	a->app.policy = (struct policy_settings) { .keep_unverified = true,
-		                                   .mailbox_notices = 100,
-		                                   .origin_notices = 50,
-		                                   .retention_us = 86400ULL * 1000000 };
+	serving_check(settings != NULL);
+	settings->policy = (struct policy_settings) {
+		.keep_unverified = true,
+		.mailbox_notices = 100,
+		.origin_notices = 50,
+		.retention_us = 86400ULL * 1000000,
+	};
+	app_settings_replace(&a->app, settings);
 	serving_check(writer_create(db_kv(a->app.db), &a->app.writer) == 0);
 	serving_check(login_create(&login, &a->app.login) == 0);
 	serving_check(waiters_create(&a->app.waiters) == 0);
@@ -88,6 +94,7 @@ static void agent_close(struct agent *a)
 	daemon_writer_detach(a->attachment);
 	loop_free(a->loop);
 	waiters_free(a->app.waiters);
+	app_settings_free(&a->app);
 	login_free(a->app.login);
 	writer_free(a->app.writer);
 	serving_check(db_check(a->app.db, serving_print_line, NULL) == 0);

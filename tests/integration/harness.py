@@ -10,12 +10,14 @@ the test. A daemon that does not end cleanly, or that a sanitizer complains abou
 test although nobody looked. Environment (tests/run.py sets it): IM2000_BIN, the folder of the
 programs (build/ by default); IM2000_SRC, the root of the sources."""
 
+import http.client
 import json
 import os
 import re
 import select
 import shutil
 import signal
+import socket
 import struct
 import subprocess
 import sys
@@ -32,6 +34,17 @@ BIN = os.environ.get("IM2000_BIN") or os.path.join(SRC, "build")
 
 # Seconds until a healthy program has surely started, stopped or done a command.
 PATIENCE = 60
+
+# Takes the descriptors to where they belong, in the process that the daemon will be.
+_HAND_OVER = """
+import fcntl, os, sys
+high = [fcntl.fcntl(int(fd), fcntl.F_DUPFD, 100) for fd in sys.argv[1].split(",")]
+for i, fd in enumerate(high):
+    os.dup2(fd, 3 + i)
+    os.close(fd)
+os.environ["LISTEN_PID"] = str(os.getpid())
+os.execv(sys.argv[2], sys.argv[2:])
+"""
 
 _COMPLAINT = re.compile(r"ERROR: \w+Sanitizer|WARNING: ThreadSanitizer|runtime error: ")
 
@@ -57,7 +70,9 @@ def write(path, text):
 
 
 def endpoint(address):
-    """(host, port) as configurations write it."""
+    """(host, port), or the path of a UNIX socket, as configurations write it."""
+    if isinstance(address, str):
+        return "unix:" + address
     return "[%s]:%d" % address if ":" in address[0] else "%s:%d" % address
 
 
@@ -91,6 +106,23 @@ def wait_for(what, condition, patience=PATIENCE):
         if time.monotonic() > deadline:
             raise Failed(f"in {patience} s it did not happen that {what}")
         time.sleep(0.02)
+
+
+def http_get(address, target):
+    """(status, body) of a GET at (host, port), or at a UNIX socket's path."""
+    connection = http.client.HTTPConnection("localhost", timeout=PATIENCE)
+    if isinstance(address, str):
+        connection.sock = socket.socket(socket.AF_UNIX)
+        connection.sock.settimeout(PATIENCE)
+        connection.sock.connect(address)
+    else:
+        connection.sock = socket.create_connection(address, PATIENCE)
+    try:
+        connection.request("GET", target)
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode("utf-8")
+    finally:
+        connection.close()
 
 
 def memory(pid):
@@ -148,6 +180,7 @@ class Daemon:
         self.log_path = os.path.join(self.folder, "log")
         self.process = None
         self.address = {}
+        self.metrics_address = None     # (host, port) or a path, where metrics are served
         self.ends_badly = False     # the test expects that it does not end by itself with 0
         site.run(self.program, "init", self.folder, "--domain", domain, "--listen", "127.0.0.1")
         written = config_read(self.conf)
@@ -168,12 +201,20 @@ class Daemon:
 
     # ---- running
 
-    def start(self, environment=None):
-        """Starts it and waits for its ready line."""
+    def start(self, environment=None, sockets=()):
+        """Starts it and waits for its ready line. SOCKETS: (name, listening socket) to hand over
+        as a service manager would."""
         log = open(self.log_path, "ab")
+        command = [os.path.join(BIN, self.program), "run", "-c", self.conf]
+        fds = [socket.fileno() for _, socket in sockets]
+        environment = dict(environment or {})
+        if sockets:
+            environment["LISTEN_FDS"] = str(len(fds))
+            environment["LISTEN_FDNAMES"] = ":".join(name for name, _ in sockets)
+            command = [sys.executable, "-c", _HAND_OVER, ",".join(map(str, fds)), *command]
         self.process = subprocess.Popen(
-            [os.path.join(BIN, self.program), "run", "-c", self.conf], cwd=self.folder,
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log,
+            command, cwd=self.folder,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, pass_fds=fds,
             env=self.site.environment(environment))
         log.close()
         self.ends_badly = False
@@ -199,8 +240,12 @@ class Daemon:
             raise Failed(f"{self.program}: {line!r} is no ready line")
         for word in words[1:]:
             kind, _, where = word.partition("=")
-            host, _, port = where.rpartition(":")
-            self.address[kind] = (host.strip("[]"), int(port))
+            if where.startswith("unix:"):
+                self.address[kind] = where[len("unix:"):]
+            else:
+                host, _, port = where.rpartition(":")
+                self.address[kind] = (host.strip("[]"), int(port))
+        self.metrics_address = self.address.pop("metrics", None)
         if set(self.address) != set(self.serves):
             raise Failed(f"{self.program}: {line!r} does not name {self.serves}")
 
@@ -282,6 +327,20 @@ class Daemon:
         """A raw TLS client of one of its services (wire.Client), which trusts the site's CA."""
         options.setdefault("ca", self.site.authority.ca)
         return wire.Client(kind, self.address[kind], options.pop("name", self.domain), **options)
+
+    def metrics(self):
+        """What it tells of itself: {"name{label=\"value\"}": number}."""
+        status, body = http_get(self.metrics_address, "/metrics")
+        if status != 200:
+            raise Failed(f"{self.program}: metrics answered {status}")
+        samples = {}
+        for line in body.splitlines():
+            if not line.startswith("#"):
+                name, _, value = line.rpartition(" ")
+                if name in samples:
+                    raise Failed(f"{self.program}: {name} is there twice")
+                samples[name] = float(value)
+        return samples
 
     def route(self, kind):
         """The value of a `route` setting that leads to it."""

@@ -182,13 +182,20 @@ def client_context(ca=None, cert=None, key=None):
 
 
 class Client(Peer):
-    """A client that has connected and shaken hands with ADDRESS, (host, port), as DOMAIN.
+    """A client that has connected and shaken hands with ADDRESS, (host, port), as DOMAIN. Where
+    ADDRESS is a path, it is a UNIX socket's: no TLS, and nothing of the rest counts.
 
     CA: file of the authority that must have signed the server; None checks nothing.
     CERT, KEY: shown as TLS client. PROTOCOLS: what to offer by ALPN instead of KIND's own."""
 
     def __init__(self, kind, address, domain, ca=None, cert=None, key=None, protocols=None,
                  context=None, patience=PATIENCE):
+        if isinstance(address, str):
+            raw = socket.socket(socket.AF_UNIX)
+            raw.settimeout(patience)
+            raw.connect(address)
+            super().__init__(kind, raw)
+            return
         context = context or client_context(ca, cert, key)
         offered = [alpn(kind)] if protocols is None else protocols
         if offered:

@@ -99,16 +99,21 @@ int agent_setup(void **state)
 {
 	const struct db_options db = { .create = true, .no_sync = true, .map_size = 64 << 20 };
 	const struct login_options login = { 0 };
+	struct app_settings *settings = calloc(1, sizeof *settings);
 	struct agent *a = calloc(1, sizeof *a);
 
 	assert_non_null(a);
 	a->dir = tempdir_make();
 	assert_int_equal(db_open(a->dir, &db, &a->db, NULL), 0);
 	a->app.db = a->db;
-	a->app.policy = (struct policy_settings) { .keep_unverified = true,
-		                                   .mailbox_notices = 10000,
-		                                   .origin_notices = 10000,
-		                                   .retention_us = 86400ULL * 1000000 };
+	assert_non_null(settings);
+	settings->policy = (struct policy_settings) {
+		.keep_unverified = true,
+		.mailbox_notices = 10000,
+		.origin_notices = 10000,
+		.retention_us = 86400ULL * 1000000,
+	};
+	app_settings_replace(&a->app, settings);
 	assert_int_equal(writer_create(db_kv(a->db), &a->app.writer), 0);
 	assert_int_equal(login_create(&login, &a->app.login), 0);
 	assert_int_equal(waiters_create(&a->app.waiters), 0);
@@ -155,6 +160,7 @@ int agent_teardown(void **state)
 		loop_free(a->worker[i].common.loop);
 	}
 	waiters_free(a->app.waiters);
+	app_settings_free(&a->app);
 	login_free(a->app.login);
 	writer_free(a->app.writer);
 	assert_int_equal(db_check(a->db, print_line, NULL), 0);

@@ -62,7 +62,8 @@ static void test_unproved(void **state)
 	struct seen list[1];
 
 	agent_mailbox(a, "bob");
-	a->app.policy.keep_unverified = false; /* read by the next command only */
+	/* Read by the next command only. */
+	atomic_load(&a->app.settings)->policy.keep_unverified = false;
 	t = agent_hold_writer(a);
 	peer_send_notify(in, notes, 2);
 	peer_receive_results(in, results, 2); /* although the writer is held */
@@ -108,7 +109,8 @@ static void test_full_database(void **state)
 	uint64_t next = 0;
 	size_t n;
 
-	a->app.policy.mailbox_notices = a->app.policy.origin_notices = UINT32_MAX;
+	atomic_load(&a->app.settings)->policy.mailbox_notices = UINT32_MAX;
+	atomic_load(&a->app.settings)->policy.origin_notices = UINT32_MAX;
 	agent_mailbox(a, "bob");
 	while (r.status == WIRE_STATUS_OK) {
 		struct span body;

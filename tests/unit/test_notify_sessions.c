@@ -208,7 +208,7 @@ static void test_expired(void **state)
 
 	agent_mailbox(a, "bob");
 	x = agent_reader(a, 0, "bob");
-	a->app.policy.retention_us = 0; /* read by the next command only */
+	atomic_load(&a->app.settings)->policy.retention_us = 0; /* read by the next command only */
 	peer_notify(in, "bob", 1);
 	assert_int_equal(peer_retrieve(x, 0, 0, list, 4, NULL), 0);
 }

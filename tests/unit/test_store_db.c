@@ -301,7 +301,11 @@ static void test_jobs(void **state)
 		{ 200, 2, 0, DB_JOB_NOTIFY }, { UINT64_MAX, 1, 0, DB_JOB_NOTIFY },
 	};
 	const size_t put_order[] = { 3, 0, 5, 1, 4, 2 };
+	static const struct {
+		uint64_t now, due;
+	} dues[] = { { 0, 0 }, { 99, 0 }, { 100, 1 }, { 199, 1 }, { 200, 4 }, { UINT64_MAX, 5 } };
 	struct db_job job, after;
+	struct db_due due;
 	int rc;
 
 	assert_int_equal(db_job_next(f->db, t, NULL, &job), ERR_NOT_FOUND);
@@ -339,6 +343,13 @@ static void test_jobs(void **state)
 	assert_int_equal(db_job_next(f->db, t, &after, &job), 0); /* after one that is gone */
 	assert_int_equal(job.message, 2);
 	store_commit(t);
+
+	for (size_t i = 0; i < COUNT(dues); i++) {
+		assert_int_equal(db_jobs_due(f->db, dues[i].now, &due), 0);
+		assert_int_equal(due.due, dues[i].due);
+		assert_int_equal(due.waiting, 5 - dues[i].due);
+		assert_int_equal(due.first_us, 100);
+	}
 }
 
 /* --- numbers --------------------------------------------------------------------------- */
