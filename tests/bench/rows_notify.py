@@ -34,7 +34,8 @@ def throughput(rig):
                          f" connection{'s' if at_once > 1 else ''}, {batch} a command")
                 rows.append(Row(NOTIFY, words, "a second", result["per_second"],
                                 note="Each of a message of its own. Disk: what the process gave"
-                                     " to write calls, whole pages."))
+                                     " to write calls, whole pages; not the file system's own"
+                                     " journal."))
                 rows.append(Row(NOTIFY, "… disk for each", "octets", disk, better=-1))
     rig.stop(agent)
     return rows
@@ -138,7 +139,9 @@ def few(rig, store, agent):
                 their_disk.append((r.written(dovecot.pids()) - before) * count / sent)
         rows.append(Row(MANY, f"{words}, until all can be listed", "ms", 1000 * median(mine),
                         1000 * median(theirs) if theirs else None, "Dovecot", goal, better=-1,
-                        note="Peer: Dovecot LMTP, one transaction, Maildir with hard links."))
+                        note="Peer: Dovecot LMTP, one transaction, Maildir with hard links."
+                             " Written: by write calls; its new files and links are in the file"
+                             " system's journal, which is not counted."))
         rows.append(Row(MANY, "… written in all", "KiB", median(disk) / 1024,
                         median(their_disk) / 1024 if theirs else None, "Dovecot",
                         ("value", 2048) if size == "1M" else None, better=-1))

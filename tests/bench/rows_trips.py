@@ -63,8 +63,8 @@ def measure(rig, near, far):
     def peer(run, server, *arguments):
         return count(run(server, *arguments, *few, prefix=near)) if server else None
 
-    note = ("From connect to accepted or to the last octet, medians of 3; the last digits are"
-            " work, not waiting.")
+    note = ("From connect to accepted or to the last octet, medians of 3. Goals: the round trips"
+            " wanted, and half a one more for the work at both ends.")
     rows = []
     for words, flags, smtp, goal in (
             ("submit, new connection, the octets after the envelope's answer",

@@ -85,9 +85,10 @@ def machine(bench):
 
 def page(lines, rows, how, load, failed):
     today = datetime.date.today().isoformat()
-    busy = ("The machine did other work meanwhile (load average at the start: "
-            f"{load:.1f}), so the figures are low; ratios count." if load > 0.5 else
-            "Nothing else ran.")
+    busy = (f"load average before the run: {load:.1f}: other programs took the cores meanwhile, and"
+            " our daemons and the peers do not suffer from that alike. Neither figures nor ratios"
+            " nor what is under its goal can be relied on: run it again on a quiet machine"
+            if load > 0.5 else f"load average before the run: {load:.1f}")
     text = ["# Benchmarks", "", "Written by `make bench`; what is measured and how stands in",
             "tests/bench/. Absolute figures move from machine to machine and from day to day: what",
             "counts is the ratio to the peer in one run. Client and server share the machine.", "",
