@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "notify/db_internal.h"
+#include "session/migrate.h"
 
 static const char *const table_names[] = {
 	[TABLE_META] = "meta",
@@ -16,42 +17,34 @@ static const char *const table_names[] = {
 	NULL,
 };
 
-/*
- * A new database gets its schema number, when one is to be made: a file that was emptied is not
- * to look like an agent without mailboxes. So does an older one (what is new in it are tables,
- * which were made empty). One that is newer than this program is left alone.
- */
-static int check_schema(struct db *db, bool create, const char *dir, struct err_text *e)
-{
-	struct kv_txn *t = NULL;
-	struct span value;
-	uint8_t number[4];
-	int r;
+/* A step for each change of the layout (session/migrate.h). */
+static const struct migrate_step steps[] = {
+	{ .from = 1 }, /* the policy table */
+};
 
-	if ((r = kv_write_begin(db->kv, &t)) != 0) {
-		return err_set(e, r, "open notify.mdb: %s", err_phrase(r));
-	}
-	r = kv_get(t, db->table[TABLE_META], span_str("schema"), &value);
-	if (r == ERR_NOT_FOUND && !create) {
-		kv_write_abort(t);
-		return err_set(e, ERR_MALFORMED, "%s/notify.mdb is no agent's database", dir);
-	}
-	if (r == ERR_NOT_FOUND || (r == 0 && value.n == 4 && kv_get_u32(value.p) < DB_SCHEMA)) {
-		kv_put_u32(number, DB_SCHEMA);
-		r = kv_put(t, db->table[TABLE_META], span_str("schema"), span_of(number, 4));
-		if (r == 0) {
-			r = kv_write_commit(t);
-			return r == 0 ? 0 : err_set(e, r, "write notify.mdb: %s", err_phrase(r));
-		}
-	} else if (r == 0 && (value.n != 4 || kv_get_u32(value.p) > DB_SCHEMA)) {
-		r = ERR_UNSUPPORTED;
-	}
-	kv_write_abort(t);
-	if (r == ERR_UNSUPPORTED) {
-		return err_set(e, r,
-		               "notify.mdb was written by a newer im2000-notify: run that one");
-	}
-	return r == 0 ? 0 : err_set(e, r, "read notify.mdb: %s", err_phrase(r));
+/*
+ * A new database gets its schema's number, when one is to be made: a file that was emptied is not
+ * to look like an agent without mailboxes.
+ */
+static int check_schema(struct db *db, const char *dir, const struct db_options *options,
+                        struct err_text *e)
+{
+	const struct migrate_options o = {
+		.program = "im2000-notify",
+		.dir = dir,
+		.file = "notify.mdb",
+		.claim = DB_CLAIM,
+		.claimed = options->claimed,
+		.create = options->create,
+		.kv = db->kv,
+		.meta = db->table[TABLE_META],
+		.schema = DB_SCHEMA,
+		.steps = steps,
+		.n_steps = sizeof steps / sizeof steps[0],
+		.ctx = db,
+	};
+
+	return migrate_run(&o, e);
 }
 
 int db_open(const char *dir, const struct db_options *options, struct db **out, struct err_text *e)
@@ -69,7 +62,7 @@ int db_open(const char *dir, const struct db_options *options, struct db **out, 
 	}
 	r = kv_open(dir, "notify.mdb", &kv, table_names, db->table, &db->kv, e);
 	if (r == 0) {
-		r = check_schema(db, options->create, dir, e);
+		r = check_schema(db, dir, options, e);
 	}
 	if (r != 0) {
 		db_close(db);

@@ -20,15 +20,19 @@
 
 struct db;
 
+#define DB_CLAIM "notify.running" /* the daemon's claim on DIR (base/claim.h) */
+
 struct db_options {
+	bool claimed; /* the caller holds DB_CLAIM */
 	bool create; /* the file, when it is absent or empty; else that is an error */
 	uint64_t map_size; /* 0: default */
 	bool no_sync;
 };
 
 /*
- * Opens DIR/notify.mdb. ERR_UNSUPPORTED for a schema newer than this program, ERR_MALFORMED for
- * what is no agent's database, or an error of kv_open.
+ * Opens DIR/notify.mdb; brings an older schema up to date. Errors of kv_open and of migrate_run
+ * (session/migrate.h): ERR_UNSUPPORTED for a schema newer than this program, ERR_MALFORMED for
+ * what is no agent's database, ERR_EXISTS.
  */
 int db_open(const char *dir, const struct db_options *options, struct db **out, struct err_text *e);
 void db_close(struct db *db); /* NULL is fine */

@@ -275,7 +275,7 @@ static int serve(struct running *run, struct err_text *e)
 static int start(struct app *app, struct config *c, struct err_text *e)
 {
 	/* Never made here: who has no mailboxes answers `noUser`, and senders give up on that. */
-	const struct db_options db = { .create = false };
+	const struct db_options db = { .create = false, .claimed = true };
 	const struct flood_limits flood = {
 		.origin_minute = (uint32_t)c->origin_rate,
 		.address_minute = (uint32_t)c->address_rate,
@@ -344,7 +344,7 @@ int notify_run(const char *config_path, struct err_text *e)
 	}
 	if (r == 0 && (r = program_check_data(ADMIN_PROGRAM, c->data, e)) == 0 &&
 	    (r = check_certificate(c, false, e)) == 0 &&
-	    (r = claim_take(c->data, "notify.running", &claim, e)) == 0) {
+	    (r = claim_take(c->data, DB_CLAIM, &claim, e)) == 0) {
 		if ((r = start(&run.app, c, e)) == 0) {
 			r = serve(&run, e);
 		}

@@ -9,6 +9,7 @@
 
 #include "base/log.h"
 #include "base/text.h"
+#include "session/migrate.h"
 #include "session/program.h"
 #include "store/db_table.h"
 
@@ -57,37 +58,28 @@ int db_present(const char *dir, struct err_text *e)
 	               errno == ENOENT ? " (im2000-store init makes a data directory)" : "");
 }
 
-/* A fresh store gets the schema's number; another one's is compared. */
-static int schema_check(struct db *db, bool create, const char *dir, struct err_text *e)
+/* Brings DB to this program's schema. A step for each change of the layout goes into a table here
+ * (session/migrate.h); there was none yet. */
+static int schema_check(struct db *db, const char *dir, const struct db_options *options,
+                        struct err_text *e)
 {
-	struct kv_txn *t = kv_read_begin(db->kv);
-	uint64_t schema;
-	int rc;
+	/* The records of the table meta: a version, a number of 8 octets. */
+	static const uint8_t lead[] = { DB_RECORD, 0, 0, 0, 0 };
+	const struct migrate_options o = {
+		.program = "im2000-store",
+		.dir = dir,
+		.file = DB_FILE,
+		.claim = DB_CLAIM,
+		.claimed = options->claimed,
+		.create = options->create,
+		.kv = db->kv,
+		.meta = db->table[DB_META],
+		.lead = span_of(lead, sizeof lead),
+		.schema = DB_SCHEMA,
+		.ctx = db,
+	};
 
-	if (t == NULL)
-		return err_set(e, ERR_NOMEM, "out of memory");
-	rc = db_meta_get(db, t, DB_META_SCHEMA, 0, &schema);
-	kv_read_end(t);
-	if (rc != 0)
-		return err_set(e, rc, "%s/" DB_FILE ": %s", dir, err_phrase(rc));
-	if (schema > DB_SCHEMA)
-		return err_set(e, ERR_UNSUPPORTED,
-		               "%s/" DB_FILE " was made by a newer im2000-store (schema %llu, this "
-		               "program knows %d): use that program",
-		               dir, (unsigned long long)schema, DB_SCHEMA);
-	if (schema == DB_SCHEMA)
-		return 0;
-	if (!create)
-		return err_set(e, ERR_MALFORMED, "%s/" DB_FILE " is no store's database", dir);
-	rc = kv_write_begin(db->kv, &t);
-	if (rc == 0) {
-		rc = db_meta_put(db, t, DB_META_SCHEMA, DB_SCHEMA);
-		if (rc == 0)
-			rc = kv_write_commit(t);
-		else
-			kv_write_abort(t);
-	}
-	return rc == 0 ? 0 : err_set(e, rc, "%s/" DB_FILE ": %s", dir, err_phrase(rc));
+	return migrate_run(&o, e);
 }
 
 int db_open(const char *dir, const struct db_options *options, struct db **out,
@@ -109,7 +101,7 @@ int db_open(const char *dir, const struct db_options *options, struct db **out,
 	pthread_mutex_init(&db->numbers, NULL);
 	rc = kv_open(dir, DB_FILE, &kvo, db_table_names, db->table, &db->kv, e);
 	if (rc == 0)
-		rc = schema_check(db, options->create, dir, e);
+		rc = schema_check(db, dir, options, e);
 	if (rc != 0) {
 		db_close(db);
 		return rc;

@@ -31,8 +31,11 @@
 
 struct db; /* thread-safe */
 
+#define DB_CLAIM "store.running" /* the daemon's claim on DIR (base/claim.h) */
+
 struct db_options {
 	bool create;
+	bool claimed; /* the caller holds DB_CLAIM */
 	uint64_t map_size; /* 0: default */
 	bool no_sync;
 };
@@ -40,8 +43,9 @@ struct db_options {
 /*
  * Opens DIR/store.mdb; brings an older schema up to date. DIR must be a
  * directory closed to others (0700). 0; ERR_DENIED (open to others),
- * ERR_NOT_FOUND (no store there, and not `create`), ERR_UNSUPPORTED (a newer
- * schema), ERR_IO, ERR_NOMEM, with E filled.
+ * ERR_NOT_FOUND (no store there, and not `create`), ERR_UNSUPPORTED,
+ * ERR_MALFORMED or ERR_EXISTS (the schema: session/migrate.h), ERR_IO,
+ * ERR_NOMEM, with E filled.
  */
 int db_open(const char *dir, const struct db_options *options, struct db **out,
             struct err_text *e);

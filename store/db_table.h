@@ -8,6 +8,7 @@
 #include <pthread.h>
 
 #include "base/kv.h"
+#include "session/migrate.h"
 #include "store/db.h"
 #include "store/record.h"
 
@@ -94,7 +95,7 @@ int db_late(int error);
 int db_meta_get(struct db *db, struct kv_txn *t, const char *name, uint64_t absent,
                 uint64_t *out);
 int db_meta_put(struct db *db, struct kv_txn *t, const char *name, uint64_t value);
-#define DB_META_SCHEMA "schema"
+#define DB_META_SCHEMA MIGRATE_SCHEMA
 #define DB_META_MESSAGES "next-message"
 #define DB_META_ACCOUNTS "next-account"
 

@@ -221,12 +221,12 @@ static int open_data(struct running *run, struct err_text *e)
 	const struct config *c = &run->config;
 	const struct login_options login = { .failures_minute = (unsigned)c->login_failures };
 	/* What is not there was lost: an empty store in its place would hide that. */
-	const struct db_options db = { .create = false };
+	const struct db_options db = { .create = false, .claimed = true };
 	struct service *x = &run->service;
 	int err = ids_load(c->data, &x->ids, e);
 
 	if (err == 0)
-		err = claim_take(c->data, "store.running", &run->claim, e);
+		err = claim_take(c->data, DB_CLAIM, &run->claim, e);
 	if (err == 0)
 		err = db_open(c->data, &db, &x->db, e);
 	if (err != 0)
