@@ -432,10 +432,15 @@ static int put_part(struct writer_state *w, size_t index, size_t *next)
 int bodystructure_write(const struct mime_part *parts, size_t n, bodystructure_read read,
                         void *ctx, char *out, size_t cap, size_t *used)
 {
-	struct writer_state w = { .parts = parts, .n = n, .read = read, .ctx = ctx };
+	struct writer_state w; /* member by member: zeroing the buffer would cost more than the rest */
 	size_t next;
 	int rc;
 
+	w.parts = parts;
+	w.n = n;
+	w.read = read;
+	w.ctx = ctx;
+	w.header = span_of(NULL, 0);
 	w.out = fill_into(out, cap);
 	rc = put_part(&w, 0, &next);
 	*used = w.out.n;
