@@ -19,6 +19,7 @@
 
 #define SEND_EARLY ((size_t)64 * 1024)  /* this much output does not wait for the turn's end */
 #define TURN_LIMIT ((size_t)512 * 1024) /* octets taken from one writer before others' turn */
+#define HOLD_LIMIT ((size_t)4096)       /* of output that stream_hold keeps back */
 #define FINISH_US (10 * 1000000ULL)     /* a finished stream without progress is dropped */
 #define LINGER_US (2 * 1000000ULL)      /* for the peer's FIN after ours */
 
@@ -155,8 +156,19 @@ static void give_back(struct stream *s)
 		buf_shrink(&s->out);
 }
 
+/* Nothing of what is held has been offered to the socket, and nobody waits for room. */
+static bool may_hold(const struct stream *s)
+{
+	return s->hold && s->state == STREAM_OPEN && !s->blocked && !s->want_write &&
+	       s->out.n <= HOLD_LIMIT && s->turn_octets <= HOLD_LIMIT;
+}
+
 void stream_core_turn_end(struct stream *s)
 {
+	if (may_hold(s)) {
+		arm(s);
+		return;
+	}
 	s->turn_octets = 0;
 	send_out(s);
 	arm(s);
@@ -536,6 +548,16 @@ ssize_t stream_write(struct stream *s, const void *p, size_t n)
 		arm(s);
 	}
 	return (ssize_t)n;
+}
+
+bool stream_hold(struct stream *s, bool hold)
+{
+	bool waits = s->state == STREAM_OPEN && (s->turn_octets > 0 || s->out.n > 0);
+
+	if (s->hold && !hold && waits)
+		stream_hub_dirty(s);
+	s->hold = hold;
+	return waits;
 }
 
 size_t stream_room(const struct stream *s)

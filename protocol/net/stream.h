@@ -56,6 +56,12 @@ void stream_want_read(struct stream *s, bool want);
 ssize_t stream_write(struct stream *s, const void *p, size_t n);
 /* How many octets stream_write would take now. */
 size_t stream_room(const struct stream *s);
+/*
+ * While HOLD, what was written waits beyond the end of the turn as long as it is little: more
+ * comes soon, and both leave together. True: something waits. It leaves when it is more than
+ * 4 KiB, when HOLD ends, and with stream_finish.
+ */
+bool stream_hold(struct stream *s, bool hold);
 
 /*
  * Sends what was written, then close_notify and FIN, then `closed` with 0. No more writing;

@@ -66,6 +66,7 @@ struct stream {
 	unsigned due;    /* events that the handler gets as soon as the loop comes by */
 	enum stream_state state;
 	bool want_read;
+	bool hold;         /* stream_hold */
 	bool want_write;   /* stream_write took less than offered: `writable` is owed */
 	bool blocked;      /* the socket took no more: EPOLLOUT tells */
 	bool unwanted;     /* input came while want_read was false: not polled until it is true */
@@ -76,7 +77,7 @@ struct stream {
 	bool finish_asked; /* before OPEN: acted on once open */
 	bool freed;        /* only libuv still knows the memory */
 	struct buf out;    /* octets for the wire */
-	size_t turn_octets; /* taken by stream_write in this turn */
+	size_t turn_octets; /* taken by stream_write in this turn, and before it what is held */
 	struct loop_timer *linger; /* NULL before FINISHING */
 	struct address peer;
 	bool local;

@@ -20,6 +20,9 @@ void server_limits_default(struct server_limits *l)
 	};
 }
 
+/* An answer waits for the next no longer than this. */
+#define ANSWER_HOLD_US 20000
+
 /* --- time -------------------------------------------------------------------------------- */
 
 void server_touch(struct server_session *s)
@@ -36,7 +39,9 @@ static uint64_t deadline(const struct server_session *s)
 	case READING:
 		return s->since_us + (s->first_done ? s->limits->idle_us : s->limits->first_us);
 	case IN_HAND:
-		return s->body_open && !s->held ? s->since_us + s->limits->idle_us : 0;
+		if (!s->body_open)
+			return s->answers_wait ? s->since_us + ANSWER_HOLD_US : 0;
+		return !s->held ? s->since_us + s->limits->idle_us : 0;
 	case REPLYING:
 		return s->blocked ? s->since_us + s->limits->idle_us : 0;
 	case WAITING:
@@ -52,14 +57,27 @@ static uint64_t deadline(const struct server_session *s)
 }
 
 /*
+ * Answers to pipelined commands leave together, in one record: an answer waits while the next
+ * command is in hand that is here whole (a refusal must reach a peer that still sends its body).
+ */
+static void hold_answers(struct server_session *s)
+{
+	bool soon = s->phase == IN_HAND && !s->body_open &&
+	            clock_mono_us() < s->since_us + ANSWER_HOLD_US;
+
+	s->answers_wait = stream_hold(s->stream, soon) && soon;
+}
+
+/*
  * Before the session is left alone: gives back memory, and makes sure that
  * whatever must happen next has something that calls for it.
  */
 static void settle(struct server_session *s)
 {
-	uint64_t at = deadline(s);
-	uint64_t now;
+	uint64_t at, now;
 
+	hold_answers(s);
+	at = deadline(s);
 	if (s->in.n == 0)
 		buf_shrink(&s->in);
 	if (s->out.n == 0)
@@ -213,6 +231,8 @@ static void on_deadline(struct server_session *s)
 		break;
 	case READING:
 	case IN_HAND:
+		if (s->phase == IN_HAND && !s->body_open)
+			break; /* what waits leaves as the session settles */
 		if (s->out.n > 0) {
 			if (!reads_on(s))
 				server_cut(s, "the peer does not read");

@@ -64,6 +64,7 @@ struct server_session {
 	enum server_phase phase;
 	bool body_open : 1;
 	bool held : 1;
+	bool answers_wait : 1; /* in the stream, for the one to the command in hand */
 	bool first_done : 1; /* a command was complete */
 	bool whole : 1;      /* the frame in `in` was classified SERVER_WHOLE */
 	bool woken : 1;

@@ -91,6 +91,47 @@ static void test_split_at_every_octet(void **state)
 	assert_true(n > 500);
 }
 
+/*
+ * An answer leaves with the one to the command after it, which is here already; but not when
+ * that one takes long, or its body is still coming.
+ */
+static void test_answers_leave_together(void **state)
+{
+	struct fixture f;
+	struct buf one, both;
+
+	(void)state;
+	session_setup(&f);
+	buf_init(&one, 0);
+	buf_init(&both, 0);
+	toy_add_response(&one, 'e', "quick", 5);
+	toy_add_response(&both, 'e', "quick", 5);
+	toy_add_response(&both, 'l', "later", 5);
+	session_command(&f, 'e', "quick");
+	session_command(&f, 'l', "later");
+	session_run_to_got(&f, 1);
+	session_assert_got(&f, &both);
+
+	buf_consume(&f.got, f.got.n);
+	session_command(&f, 'e', "quick");
+	session_command(&f, 'n', "never");
+	session_run_to_got(&f, one.n);
+	session_assert_got(&f, &one);
+	session_teardown(&f);
+
+	session_setup(&f);
+	toy_add_response(&one, 'e', "quick", 5);
+	toy_add_command(&f.script, 'e', "quick", 5);
+	toy_add_stream(&f.script, &both, 'H', 100);
+	f.limits.idle_us = 20 * MS;
+	f.send_until = f.script.n - 1;
+	session_run_to_got(&f, one.n);
+	session_assert_got(&f, &one);
+	toy_release(&f.toy);
+	session_teardown(&f);
+	buf_free(&both);
+}
+
 static void test_octet_by_octet(void **state)
 {
 	struct fixture f;
@@ -442,6 +483,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_pipelining_keeps_order),
 		cmocka_unit_test(test_split_at_every_octet),
+		cmocka_unit_test(test_answers_leave_together),
 		cmocka_unit_test(test_octet_by_octet),
 		cmocka_unit_test(test_bad_frames),
 		cmocka_unit_test(test_error_text_is_cut_between_characters),

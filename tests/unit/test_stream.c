@@ -321,6 +321,48 @@ static void test_one_send_a_turn(void **state)
 	close(fd[1]);
 }
 
+/* What is held leaves with what comes after it; much of it, or the end, leaves at once. */
+static void test_hold(void **state)
+{
+	struct end a = { .to_send = 0 };
+	char octets[8192];
+	int fd[2];
+
+	(void)state;
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK, 0, fd), 0);
+	start(&a, fd[0]);
+	run_for(5);
+	assert_false(stream_hold(a.s, true));
+	assert_int_equal(stream_write(a.s, "0123456789", 10), 10);
+	assert_true(stream_hold(a.s, true));
+	run_for(5);
+	assert_int_equal(recv(fd[1], octets, sizeof octets, 0), -1);
+	assert_int_equal(stream_write(a.s, "abcde", 5), 5);
+	run_for(5);
+	assert_int_equal(recv(fd[1], octets, sizeof octets, 0), -1);
+	stream_hold(a.s, false);
+	run_for(5);
+	assert_int_equal(recv(fd[1], octets, sizeof octets, 0), 15);
+	assert_memory_equal(octets, "0123456789abcde", 15);
+
+	stream_hold(a.s, true);
+	memset(octets, 'x', sizeof octets);
+	assert_int_equal(stream_write(a.s, octets, 4000), 4000);
+	run_for(5);
+	assert_int_equal(recv(fd[1], octets, sizeof octets, 0), -1);
+	assert_int_equal(stream_write(a.s, octets, 1000), 1000);
+	run_for(5);
+	assert_int_equal(recv(fd[1], octets, sizeof octets, 0), 5000);
+
+	assert_int_equal(stream_write(a.s, "end", 3), 3);
+	stream_finish(a.s);
+	run_for(5);
+	assert_int_equal(recv(fd[1], octets, sizeof octets, 0), 3);
+	assert_int_equal(recv(fd[1], octets, sizeof octets, 0), 0);
+	end_free(&a);
+	close(fd[1]);
+}
+
 /* --- holding back ------------------------------------------------------------------------ */
 
 static void test_writer_is_held_back(void **state)
@@ -625,6 +667,7 @@ int main(void)
 		CASE(test_both_ways),
 		CASE(test_half_close),
 		CASE(test_one_send_a_turn),
+		CASE(test_hold),
 		CASE(test_writer_is_held_back),
 		CASE(test_writer_leaves_others_their_turn),
 		CASE(test_reader_holds_back),
