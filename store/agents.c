@@ -11,6 +11,7 @@
 #define WINDOW 4                          /* batches of one domain whose results are not written */
 #define WINDOW_WIRE 2                     /* of those, on the wire: one at work, one behind it */
 #define WRITING 4096                      /* results at the writer: others want it too */
+#define PATIENT 64                        /* results at most that wait for another's flush */
 #define MANY_FROM 8                       /* recipients whose notifyMany does not wait for others */
 #define TROUBLE_US (10 * CLOCK_SECOND_US) /* that a failed write keeps us from sending more */
 
@@ -200,6 +201,9 @@ static void submit(struct flight *f)
 	f->state = AT_WRITER;
 	a->writing += b->n;
 	b->job.done = write_done;
+	/* A result that is lost only means that its recipient is told again. But a domain holds its
+	 * connection until its results are written. */
+	b->job.patient = b->n <= PATIENT && a->waiting.first == NULL && !a->stopping;
 	writer_submit(a->worker->writer, &b->job);
 }
 

@@ -37,6 +37,15 @@ void clock_set_source(uint64_t (*now_us)(void), uint64_t (*mono_us)(void))
 	mono_source = mono_us;
 }
 
+bool clock_wait(pthread_cond_t *changed, pthread_mutex_t *lock, uint64_t wait_us)
+{
+	uint64_t end_us = read_clock(CLOCK_MONOTONIC) + wait_us;
+	struct timespec end = { .tv_sec = (time_t)(end_us / CLOCK_SECOND_US),
+		                .tv_nsec = (long)(end_us % CLOCK_SECOND_US * 1000) };
+
+	return pthread_cond_clockwait(changed, lock, CLOCK_MONOTONIC, &end) == 0;
+}
+
 void clock_format(uint64_t time_us, char *out, size_t cap)
 {
 	uint64_t seconds = time_us / CLOCK_SECOND_US;

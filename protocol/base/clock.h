@@ -2,6 +2,8 @@
 #ifndef IM2000_BASE_CLOCK_H
 #define IM2000_BASE_CLOCK_H
 
+#include <pthread.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -16,6 +18,12 @@ uint64_t clock_mono_us(void);
  * the system's clock. Not thread-safe: call before threads start.
  */
 void clock_set_source(uint64_t (*now_us)(void), uint64_t (*mono_us)(void));
+
+/*
+ * Waits on CHANGED, as pthread_cond_wait does, but for WAIT_US at most: by the system's clock even
+ * in tests, threads wait by it. False when that time was over.
+ */
+bool clock_wait(pthread_cond_t *changed, pthread_mutex_t *lock, uint64_t wait_us);
 
 /* "2026-11-22T16:32:19Z" into OUT (21 octets at least). */
 void clock_format(uint64_t time_us, char *out, size_t cap);

@@ -6,6 +6,7 @@
  *   transaction and commits once, while the workers go on and the next batch gathers. It does
  *   not sleep as long as something waits.
  * - Where the last commit was slow, the thread does all of them: a worker has other sessions.
+ * - Patient jobs alone are no reason to commit, until their time is over or they are many.
  * One at a time commits, and looks at the queue again before it stops, so nothing is left.
  *
  * Locks: the writer's covers the queue; a client's covers its list of jobs that are done. The
@@ -23,6 +24,8 @@
 #define BATCH_MAX 512
 /* A worker's loop may stand still for a commit that takes no longer than this. */
 #define TURN_COMMIT_MAX_US 2000
+/* So many patient jobs are worth a flush. */
+#define PATIENT_MAX 64
 
 struct queue {
 	struct writer_job *first, **end;
@@ -34,17 +37,23 @@ struct writer {
 	pthread_mutex_t lock; /* for what follows */
 	pthread_cond_t work;  /* for the thread: something waits and nobody commits, or stop */
 	struct queue waiting;
-	bool committing;     /* the thread, or a client in its turn */
-	uint64_t commit_us;  /* how long the last commit took */
+	size_t n_waiting, n_patient; /* in all; that are patient */
+	uint64_t since_us;           /* when the first of them came, or one before it */
+	uint64_t wakes_us;  /* the thread sleeps till then at most; NEVER: until it is told */
+	bool hurry;         /* a client waits for all that waits */
+	bool committing;    /* the thread, or a client in its turn */
+	uint64_t commit_us; /* how long the last commit took */
 	struct writer_counts counts;
 	bool stop;
 };
+
+#define NEVER UINT64_MAX
 
 struct writer_client {
 	struct writer *writer;
 	void (*wake)(void *ctx);
 	void *ctx;
-	size_t under_way; /* submitted and not collected; the client's thread alone knows */
+	size_t under_way;     /* submitted and not collected; the client's thread alone knows */
 	pthread_mutex_t lock; /* for what follows */
 	pthread_cond_t ready; /* DONE is not empty any more */
 	struct queue done;
@@ -172,21 +181,52 @@ static void count_commit(struct writer *w, size_t n, bool together)
 	w->counts.busy_us += w->commit_us;
 }
 
-/*
- * Takes MAX jobs at most, commits them and gives them back. With the writer's lock held, which
- * is given up meanwhile; something waits, and nobody commits.
- */
-static void commit_some(struct writer *w, size_t max, const struct writer_client *by)
+/* With the writer's lock held: BATCH_MAX jobs at most; NULL-terminated. */
+static struct writer_job *take_waiting(struct writer *w, size_t *n)
 {
-	struct writer_job *jobs = queue_take(&w->waiting, max);
+	struct writer_job *jobs = queue_take(&w->waiting, BATCH_MAX);
+
+	*n = 0;
+	for (const struct writer_job *job = jobs; job != NULL; job = job->next) {
+		(*n)++;
+		w->n_patient -= job->patient;
+	}
+	w->n_waiting -= *n;
+	if (w->n_waiting == 0)
+		w->hurry = false;
+	return jobs;
+}
+
+/* With the writer's lock held: whether somebody is to commit now. */
+static bool is_due(const struct writer *w)
+{
+	if (w->committing || w->n_waiting == 0)
+		return false;
+	return w->hurry || w->n_waiting > w->n_patient || w->n_patient >= PATIENT_MAX ||
+	       clock_mono_us() >= w->since_us + WRITER_PATIENT_US;
+}
+
+/* With the writer's lock held: makes the thread commit now, or when patience ends. */
+static void rouse(struct writer *w)
+{
+	if (is_due(w) ||
+	    (!w->committing && w->n_waiting > 0 && w->wakes_us > w->since_us + WRITER_PATIENT_US))
+		pthread_cond_signal(&w->work);
+}
+
+/*
+ * Takes what waits, commits it and gives it back. With the writer's lock held, which is given
+ * up meanwhile; something waits, and nobody commits.
+ */
+static void commit_some(struct writer *w, const struct writer_client *by)
+{
 	uint64_t start_us = clock_mono_us();
 	bool together;
-	size_t n = 0;
+	size_t n;
+	struct writer_job *jobs = take_waiting(w, &n);
 
 	w->committing = true;
 	pthread_mutex_unlock(&w->lock);
-	for (const struct writer_job *job = jobs; job != NULL; job = job->next)
-		n++;
 	together = commit_batch(w->kv, jobs);
 	pthread_mutex_lock(&w->lock);
 	w->commit_us = clock_mono_us() - start_us;
@@ -196,8 +236,23 @@ static void commit_some(struct writer *w, size_t max, const struct writer_client
 	give_back(jobs, by);
 	pthread_mutex_lock(&w->lock);
 	w->committing = false;
-	if (w->waiting.first != NULL)
-		pthread_cond_signal(&w->work);
+	rouse(w);
+}
+
+/* The thread has nothing to commit yet. With the writer's lock held, which is given up. */
+static void sleep_for_work(struct writer *w)
+{
+	uint64_t now_us;
+
+	if (w->committing || w->n_waiting == 0) {
+		pthread_cond_wait(&w->work, &w->lock);
+		return;
+	}
+	w->wakes_us = w->since_us + WRITER_PATIENT_US;
+	now_us = clock_mono_us();
+	if (w->wakes_us > now_us)
+		clock_wait(&w->work, &w->lock, w->wakes_us - now_us);
+	w->wakes_us = NEVER;
 }
 
 static void *run(void *arg)
@@ -206,10 +261,10 @@ static void *run(void *arg)
 
 	pthread_mutex_lock(&w->lock);
 	while (!w->stop) {
-		if (w->waiting.first != NULL && !w->committing)
-			commit_some(w, BATCH_MAX, NULL);
+		if (is_due(w))
+			commit_some(w, NULL);
 		else
-			pthread_cond_wait(&w->work, &w->lock);
+			sleep_for_work(w);
 	}
 	pthread_mutex_unlock(&w->lock);
 	return NULL;
@@ -226,6 +281,7 @@ int writer_create(struct kv *kv, struct writer **out)
 		return ERR_NOMEM;
 	w->kv = kv;
 	queue_clear(&w->waiting);
+	w->wakes_us = NEVER;
 	pthread_mutex_init(&w->lock, NULL);
 	pthread_cond_init(&w->work, NULL);
 	if (pthread_create(&w->thread, NULL, run, w) != 0) {
@@ -276,7 +332,11 @@ void writer_submit(struct writer_client *c, struct writer_job *job)
 	job->client = c;
 	c->under_way++;
 	pthread_mutex_lock(&w->lock);
+	if (w->n_waiting == 0)
+		w->since_us = clock_mono_us();
 	queue_add(&w->waiting, job);
+	w->n_waiting++;
+	w->n_patient += job->patient;
 	pthread_mutex_unlock(&w->lock);
 }
 
@@ -299,19 +359,18 @@ void writer_client_collect(struct writer_client *c)
 void writer_client_turn(struct writer_client *c)
 {
 	struct writer *w = c->writer;
-	bool commit = false;
+	bool commit;
 
 	if (c->under_way == 0)
 		return;
 	pthread_mutex_lock(&w->lock);
 	/* Whoever is committing will look at the queue again. */
-	if (w->waiting.first != NULL && !w->committing) {
-		commit = w->waiting.first->next == NULL && w->commit_us <= TURN_COMMIT_MAX_US;
-		if (commit)
-			commit_some(w, 1, c);
-		else
-			pthread_cond_signal(&w->work);
-	}
+	commit =
+	    is_due(w) && w->n_waiting - w->n_patient <= 1 && w->commit_us <= TURN_COMMIT_MAX_US;
+	if (commit)
+		commit_some(w, c);
+	else
+		rouse(w);
 	pthread_mutex_unlock(&w->lock);
 	if (!commit)
 		return;
@@ -334,6 +393,7 @@ void writer_client_free(struct writer_client *c)
 		return;
 	while (c->under_way > 0) {
 		pthread_mutex_lock(&c->writer->lock);
+		c->writer->hurry = c->writer->n_waiting > 0;
 		pthread_cond_signal(&c->writer->work); /* no turn comes any more */
 		pthread_mutex_unlock(&c->writer->lock);
 		pthread_mutex_lock(&c->lock);

@@ -17,6 +17,8 @@
 
 #include "base/kv.h"
 
+#define WRITER_PATIENT_US 20000
+
 struct writer;
 struct writer_client;
 
@@ -27,6 +29,9 @@ struct writer_job {
 	/* Runs on the submitting thread after the commit, once; RESULT is apply's, or the commit's
 	 * error. The job is the caller's again from its beginning on. */
 	void (*done)(struct writer_job *job, int result);
+	/* Nobody waits for it: it goes with the next commit that somebody waits for, or after
+	 * WRITER_PATIENT_US. It keeps its place among the others. */
+	bool patient;
 	/* The writer's own. */
 	struct writer_client *client;
 	struct writer_job *next;
@@ -57,8 +62,9 @@ void writer_submit(struct writer_client *c, struct writer_job *job);
 
 /*
  * To be called at the end of each turn of the client's loop, when all that was ready has
- * been handled: what was submitted is set in motion. A job that waits alone is committed here
- * and its done callback runs, which takes one flush's time; else the writer's thread does it.
+ * been handled: what was submitted is set in motion. A job that waits alone, or with none but
+ * patient ones, is committed here and its done callback runs, which takes one flush's time; else
+ * the writer's thread does it.
  */
 void writer_client_turn(struct writer_client *c);
 

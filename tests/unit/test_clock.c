@@ -39,6 +39,24 @@ static void test_source(void **state)
 	assert_true(clock_now_us() > 1700000000 * CLOCK_SECOND_US);
 }
 
+/* A wait ends by the system's clock, whatever a test has set. */
+static void test_wait(void **state)
+{
+	pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+	pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
+	uint64_t before = clock_mono_us();
+
+	(void)state;
+	clock_set_source(fixed_now, fixed_mono);
+	pthread_mutex_lock(&lock);
+	while (clock_wait(&changed, &lock, 2000))
+		; /* woken for nothing */
+	assert_false(clock_wait(&changed, &lock, 0));
+	pthread_mutex_unlock(&lock);
+	clock_set_source(NULL, NULL);
+	assert_true(clock_mono_us() >= before + 2000);
+}
+
 static void test_format(void **state)
 {
 	static const struct {
@@ -152,6 +170,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_source),
+		cmocka_unit_test(test_wait),
 		cmocka_unit_test(test_format),
 		cmocka_unit_test(test_parse),
 		cmocka_unit_test(test_parse_elsewhere),

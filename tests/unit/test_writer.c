@@ -210,6 +210,107 @@ static void test_who_commits(void **state)
 	assert_null(l.wrong);
 }
 
+static uint64_t commits(struct writer *w)
+{
+	struct writer_counts counts;
+	uint64_t n = 0;
+
+	writer_counts(w, &counts);
+	for (size_t i = 0; i < COUNT(counts.sizes); i++)
+		n += counts.sizes[i];
+	return n;
+}
+
+/* Patient jobs share the flush of the next that is not, in their turn's order, whoever commits. */
+static void test_patient_jobs_share(void **state)
+{
+	struct kvtest *f = *state;
+	struct row rows[9];
+	struct writer *w;
+	struct loop l, other;
+
+	clock_set_source(NULL, stepping_mono);
+	mono_step_us = 0;
+	assert_int_equal(writer_create(f->kv, &w), 0);
+	loop_init(&l, f, w);
+	loop_init(&other, f, w);
+	for (uint32_t i = 0; i < COUNT(rows); i++) {
+		row_init(&rows[i], &l, i, 10);
+		rows[i].job.patient = i < 3 || i == 5 || i == 6;
+	}
+	rows[2].refuse = ERR_DENIED;
+	for (size_t i = 0; i < 3; i++) {
+		writer_submit(l.client, &rows[i].job);
+		writer_client_turn(l.client);
+	}
+	assert_int_equal(l.done, 0);
+	/* Another client's, alone but for these, is committed in its turn. */
+	rows[3].loop = &other;
+	writer_submit(other.client, &rows[3].job);
+	writer_client_turn(other.client);
+	assert_int_equal(other.done, 1);
+	assert_int_equal(commits(w), 1);
+	loop_until(&l, 3);
+	assert_int_equal(rows[2].result, ERR_DENIED);
+
+	/* Several are the thread's. */
+	for (size_t i = 4; i < 9; i++)
+		writer_submit(l.client, &rows[i].job);
+	loop_until(&l, 8);
+	assert_int_equal(commits(w), 2);
+	for (size_t i = 0; i < COUNT(rows); i++)
+		assert_int_equal(rows[i].order, i < 3 ? i : i == 3 ? 0 : i - 1);
+	loop_end(&l);
+	loop_end(&other);
+	writer_free(w);
+	clock_set_source(NULL, NULL);
+	assert_null(l.wrong);
+	assert_null(other.wrong);
+}
+
+/* Patience ends with its time, with many that wait, and with the client. */
+static void test_patience_ends(void **state)
+{
+	struct kvtest *f = *state;
+	struct row rows[200];
+	struct writer *w;
+	struct loop l;
+	unsigned n = 3;
+
+	assert_int_equal(writer_create(f->kv, &w), 0);
+	loop_init(&l, f, w);
+	for (uint32_t i = 0; i < COUNT(rows); i++) {
+		row_init(&rows[i], &l, i, 10);
+		rows[i].job.patient = true;
+	}
+	for (unsigned i = 0; i < n; i++) { /* by the system's clock */
+		writer_submit(l.client, &rows[i].job);
+		loop_until(&l, i + 1);
+	}
+	assert_int_equal(commits(w), n);
+	writer_client_free(l.client);
+	writer_free(w);
+	clock_set_source(NULL, stepping_mono);
+	mono_step_us = 0;
+	assert_int_equal(writer_create(f->kv, &w), 0);
+	assert_int_equal(writer_client_create(w, wake, &l, &l.client), 0);
+	while (n < 150)
+		writer_submit(l.client, &rows[n++].job);
+	loop_until(&l, n);
+	assert_int_equal(commits(w), 1);
+	rows[n].after = &rows[n + 1];
+	writer_submit(l.client, &rows[n++].job);
+	writer_client_turn(l.client);
+	assert_int_equal(l.done, n - 1);
+	loop_end(&l);
+	assert_int_equal(l.done, n + 1);
+	for (unsigned i = 0; i < l.done; i++)
+		assert_int_equal(rows[i].order, i);
+	writer_free(w);
+	clock_set_source(NULL, NULL);
+	assert_null(l.wrong);
+}
+
 /* Jobs of a client are applied and done in order; a refusal is told and disturbs no other. */
 static void test_refusals(void **state)
 {
@@ -390,6 +491,7 @@ static void *submit_chains(void *arg)
 		return NULL;
 	for (uint32_t i = 0; i < CHAINS * LENGTH; i++) {
 		row_init(&rows[i], l, l->first_key + i, 50);
+		rows[i].job.patient = i % 3 == 0;
 		if (i % 10 == 9)
 			rows[i].refuse = ERR_DENIED;
 		if (i % LENGTH != 0)
@@ -443,6 +545,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		FIXTURE_TEST(test_one),
 		FIXTURE_TEST(test_who_commits),
+		FIXTURE_TEST(test_patient_jobs_share),
+		FIXTURE_TEST(test_patience_ends),
 		FIXTURE_TEST(test_refusals),
 		FIXTURE_TEST(test_many_at_once),
 		FIXTURE_TEST(test_broken_transaction),
