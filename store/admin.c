@@ -112,28 +112,36 @@ int admin_words_read(const char *command, unsigned takes, int argc, char **argv,
 	return 0;
 }
 
-/* --- backup, check, stats ------------------------------------------------------------------ */
-
-static int with_place(unsigned takes, int n_rest, const char *wants, int argc, char **argv,
-                      int (*run)(struct admin_place *p, const struct admin_words *w,
-                                 struct err_text *e))
+int admin_verb(const struct admin_verb *v, int argc, char **argv)
 {
 	struct err_text e = { "" };
 	struct admin_words w;
 	struct admin_place p;
-	int rc = admin_words_read(argv[0], takes, argc, argv, &w);
+	int rc = admin_words_read(v->command, v->takes, argc, argv, &w);
 
 	if (rc != 0)
 		return rc;
-	if (w.n_rest != n_rest)
-		return program_usage(ADMIN_PROGRAM, "%s wants %s", argv[0], wants);
+	if (w.n_rest != v->n_rest)
+		return program_usage(ADMIN_PROGRAM, "%s wants %s", v->command, v->wants);
+	if (v->judge != NULL && v->judge(&w, &e) != 0)
+		return program_usage(ADMIN_PROGRAM, "%s: %s", v->command, e.text);
 	rc = admin_open(w.config, &p, &e);
 	if (rc == 0) {
-		rc = run(&p, &w, &e);
+		rc = v->run(&p, &w, &e);
 		admin_close(&p);
 	}
 	return rc == 0 ? program_finish(ADMIN_PROGRAM) : program_fail(ADMIN_PROGRAM, rc, &e);
 }
+
+int admin_verbs(const char *wants, const struct admin_verb *verbs, int argc, char **argv)
+{
+	for (; argc > 1 && verbs->name != NULL; verbs++)
+		if (strcmp(argv[1], verbs->name) == 0)
+			return admin_verb(verbs, argc - 1, argv + 1);
+	return program_usage(ADMIN_PROGRAM, "%s wants %s", argv[0], wants);
+}
+
+/* --- backup, check, stats ------------------------------------------------------------------ */
 
 static int run_backup(struct admin_place *p, const struct admin_words *w, struct err_text *e)
 {
@@ -180,15 +188,23 @@ static int run_stats(struct admin_place *p, const struct admin_words *w, struct 
 
 int admin_backup(int argc, char **argv)
 {
-	return with_place(0, 1, "one directory", argc, argv, run_backup);
+	static const struct admin_verb v = { "backup", "backup", 0, 1, "one directory", NULL,
+		                             run_backup };
+
+	return admin_verb(&v, argc, argv);
 }
 
 int admin_check(int argc, char **argv)
 {
-	return with_place(0, 0, "no argument", argc, argv, run_check);
+	static const struct admin_verb v = { "check", "check", 0, 0, "no argument", NULL, run_check };
+
+	return admin_verb(&v, argc, argv);
 }
 
 int admin_stats(int argc, char **argv)
 {
-	return with_place(ADMIN_TAKES_JSON, 0, "no argument", argc, argv, run_stats);
+	static const struct admin_verb v = { "stats", "stats", ADMIN_TAKES_JSON, 0, "no argument",
+		                             NULL, run_stats };
+
+	return admin_verb(&v, argc, argv);
 }

@@ -12,6 +12,7 @@
 
 int admin_init(int argc, char **argv);    /* init DIR --domain D ... */
 int admin_account(int argc, char **argv); /* account add|list|remove|password ... */
+int admin_key(int argc, char **argv);     /* key rotate|list */
 int admin_backup(int argc, char **argv);  /* backup DIR */
 int admin_check(int argc, char **argv);   /* check */
 int admin_stats(int argc, char **argv);   /* stats */

@@ -289,41 +289,15 @@ static int account_list(struct admin_place *p, const struct admin_words *w, stru
 
 int admin_account(int argc, char **argv)
 {
-	static const struct {
-		const char *name, *command;
-		unsigned takes;
-		int n_rest;
-		int (*judge)(const struct admin_words *w, struct err_text *e); /* may be NULL */
-		int (*run)(struct admin_place *p, const struct admin_words *w, struct err_text *e);
-	} verbs[] = {
+	static const struct admin_verb verbs[] = {
 		{ "add", "account add", ADMIN_TAKES_SECRET | ADMIN_TAKES_SENDER | ADMIN_TAKES_QUOTA,
-		  1, judge_add, account_add },
-		{ "list", "account list", ADMIN_TAKES_JSON, 0, NULL, account_list },
-		{ "remove", "account remove", 0, 1, NULL, account_remove },
-		{ "password", "account password", ADMIN_TAKES_SECRET, 1, NULL, account_password },
+		  1, "one name", judge_add, account_add },
+		{ "list", "account list", ADMIN_TAKES_JSON, 0, "no name", NULL, account_list },
+		{ "remove", "account remove", 0, 1, "one name", NULL, account_remove },
+		{ "password", "account password", ADMIN_TAKES_SECRET, 1, "one name", NULL,
+		  account_password },
+		{ .name = NULL },
 	};
-	struct err_text e = { "" };
-	struct admin_words w;
-	struct admin_place p;
-	size_t i = 0;
-	int rc;
 
-	while (argc > 1 && i < sizeof verbs / sizeof verbs[0] && strcmp(argv[1], verbs[i].name) != 0)
-		i++;
-	if (argc < 2 || i == sizeof verbs / sizeof verbs[0])
-		return program_usage(ADMIN_PROGRAM, "account wants add, list, remove or password");
-	rc = admin_words_read(verbs[i].command, verbs[i].takes, argc - 1, argv + 1, &w);
-	if (rc != 0)
-		return rc;
-	if (w.n_rest != verbs[i].n_rest)
-		return program_usage(ADMIN_PROGRAM, "%s wants %s", verbs[i].command,
-		                     verbs[i].n_rest == 1 ? "one name" : "no name");
-	if (verbs[i].judge != NULL && verbs[i].judge(&w, &e) != 0)
-		return program_usage(ADMIN_PROGRAM, "%s: %s", verbs[i].command, e.text);
-	rc = admin_open(w.config, &p, &e);
-	if (rc == 0) {
-		rc = verbs[i].run(&p, &w, &e);
-		admin_close(&p);
-	}
-	return rc == 0 ? program_finish(ADMIN_PROGRAM) : program_fail(ADMIN_PROGRAM, rc, &e);
+	return admin_verbs("add, list, remove or password", verbs, argc, argv);
 }

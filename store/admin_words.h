@@ -46,4 +46,22 @@ struct admin_place {
 int admin_open(const char *config_path, struct admin_place *out, struct err_text *e);
 void admin_close(struct admin_place *p);
 
+/* What a command does with its place. */
+struct admin_verb {
+	const char *name, *command; /* as in "add", "account add" */
+	unsigned takes;             /* enum admin_takes */
+	int n_rest;                 /* how many words that are no option it wants */
+	const char *wants;          /* them, as in "one name" */
+	/* NULL, or judges the command line: 0, or an error with E filled. */
+	int (*judge)(const struct admin_words *w, struct err_text *e);
+	int (*run)(struct admin_place *p, const struct admin_words *w, struct err_text *e);
+};
+/* Reads V's command line, ARGV from its name on, and runs it. The program's exit code. */
+int admin_verb(const struct admin_verb *v, int argc, char **argv);
+/*
+ * The same for the one of VERBS (the last has no name) that the word behind the command's name
+ * names; the command wants WANTS, as in "add or remove".
+ */
+int admin_verbs(const char *wants, const struct admin_verb *verbs, int argc, char **argv);
+
 #endif

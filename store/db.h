@@ -323,6 +323,10 @@ int db_jobs_due(struct db *db, uint64_t now_us, struct db_due *out);
 const char *const *db_tables(const struct db *db);
 const kv_table *db_handles(const struct db *db);
 
+/* How many messages there are whose ids are made with each key, by its number. */
+#define DB_KEYS 256
+int db_count_by_key(struct db *db, uint64_t count[DB_KEYS]);
+
 struct db_stats {
 	uint64_t accounts, messages, deliveries, blobs, blocks, jobs, changes;
 	uint64_t octets_stored; /* sum of the accounts' use */

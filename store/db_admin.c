@@ -62,6 +62,37 @@ int db_jobs_due(struct db *db, uint64_t now_us, struct db_due *out)
 	return rc == ERR_NOT_FOUND ? 0 : rc;
 }
 
+int db_count_by_key(struct db *db, uint64_t count[DB_KEYS])
+{
+	struct kv_txn *t = kv_read_begin(db->kv);
+	struct span key, value;
+	struct kv_cursor *c;
+	int rc;
+
+	memset(count, 0, DB_KEYS * sizeof *count);
+	if (t == NULL)
+		return ERR_NOMEM;
+	rc = kv_cursor_open(t, db->table[DB_MESSAGE], &c);
+	if (rc != 0) {
+		kv_read_end(t);
+		return rc;
+	}
+	for (rc = kv_cursor_first(c, &key, &value); rc == 0;
+	     rc = kv_cursor_next(c, &key, &value)) {
+		struct db_message m;
+
+		if (db_message_decode(key, value, &m) != 0 || m.key >= DB_KEYS)
+			rc = db_damaged(DB_MESSAGE, key);
+		else
+			count[m.key]++;
+		if (rc != 0)
+			break;
+	}
+	kv_cursor_close(c);
+	kv_read_end(t);
+	return rc == ERR_NOT_FOUND ? 0 : rc;
+}
+
 const char *const *db_tables(const struct db *db)
 {
 	(void)db;

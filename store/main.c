@@ -15,6 +15,8 @@ static const char usage[] =
     "  account list [--json]\n"
     "  account remove NAME\n"
     "  account password NAME [--password-file F | --token]\n"
+    "  key rotate              make a new key for message ids; old ids go on working\n"
+    "  key list [--json]       the keys, and how many messages were made with each\n"
     "  backup DIR              copy a consistent snapshot to DIR\n"
     "  check                   walk every table, say what does not add up\n"
     "  stats [--json]          counts and sizes\n"
@@ -45,6 +47,7 @@ int main(int argc, char **argv)
 		{ "run", command_run },
 		{ "init", admin_init },
 		{ "account", admin_account },
+		{ "key", admin_key },
 		{ "backup", admin_backup },
 		{ "check", admin_check },
 		{ "stats", admin_stats },

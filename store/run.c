@@ -125,10 +125,15 @@ static int apply(struct running *run, struct daemon *d, struct config *c, struct
 	const struct server_limits limits = limits_of(c);
 	struct settings *settings = make_settings(c);
 	struct tls_config *tls = NULL;
+	struct ids *ids = NULL;
 	int err = settings != NULL ? 0 : err_set(e, ERR_NOMEM, "reload: out of memory");
 
 	if (err == 0)
 		err = config_check_certificate(c, false, e);
+	if (err == 0)
+		err = ids_load(run->config.data, &ids, e);
+	if (err == 0)
+		err = ids_compare(run->service.ids, ids, run->config.data, e);
 	if (err == 0)
 		err = tls_config_create(&client, &tls, e);
 	if (err == 0)
@@ -136,8 +141,11 @@ static int apply(struct running *run, struct daemon *d, struct config *c, struct
 	if (err != 0) {
 		tls_config_drop(tls);
 		settings_drop(settings);
+		ids_free(ids);
 		return err;
 	}
+	ids_adopt(run->service.ids, ids);
+	ids_free(ids);
 	notifier_configure(run->service.notifier, tls, c->allow_private);
 	service_settings_replace(&run->service, settings);
 	log_set_level((enum log_level)c->log_level);

@@ -15,14 +15,21 @@ struct claim {
 	int fd; /* locked while it is open */
 };
 
-/* Says who holds it, as far as the file at FD tells. */
-static int held(int fd, const char *dir, struct err_text *e)
+/* The holder's number, as far as the file at FD tells, in digits; empty where it does not. */
+static void holder_read(int fd, char who[16])
 {
-	char who[16];
-	ssize_t n = pread(fd, who, sizeof who - 1, 0);
+	ssize_t n = pread(fd, who, 15, 0);
 
 	who[n > 0 ? n : 0] = '\0';
 	who[strspn(who, "0123456789")] = '\0';
+}
+
+/* Says who holds it. */
+static int held(int fd, const char *dir, struct err_text *e)
+{
+	char who[16];
+
+	holder_read(fd, who);
 	return err_set(e, ERR_EXISTS, "%s is in use by another process%s%s: stop that one first",
 	               dir, who[0] != '\0' ? ", number " : "", who);
 }
@@ -57,6 +64,25 @@ int claim_take(const char *dir, const char *name, struct claim **out, struct err
 	c->fd = fd;
 	*out = c;
 	return 0;
+}
+
+long claim_holder(const char *dir, const char *name)
+{
+	char path[PATH_MAX], who[16];
+	long holder = 0;
+	int fd;
+
+	if (snprintf(path, sizeof path, "%s/%s", dir, name) >= (int)sizeof path)
+		return ERR_IO;
+	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	if (fd < 0)
+		return errno == ENOENT ? 0 : ERR_IO;
+	if (flock(fd, LOCK_SH | LOCK_NB) != 0) {
+		holder_read(fd, who);
+		holder = errno == EWOULDBLOCK && who[0] != '\0' ? strtol(who, NULL, 10) : ERR_IO;
+	}
+	close(fd);
+	return holder;
 }
 
 void claim_drop(struct claim *c)

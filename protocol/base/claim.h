@@ -15,6 +15,11 @@ struct claim;
  * 0; ERR_EXISTS when another process holds it, ERR_IO, ERR_NOMEM, with E filled.
  */
 int claim_take(const char *dir, const char *name, struct claim **out, struct err_text *e);
+/*
+ * Whether a process holds it: its number, as the file tells; 0: none does; ERR_IO. Another moment,
+ * another answer: good for a message.
+ */
+long claim_holder(const char *dir, const char *name);
 /* The file stays. NULL is fine. */
 void claim_drop(struct claim *c);
 

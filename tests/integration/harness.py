@@ -277,6 +277,18 @@ class Daemon:
         """SIGHUP."""
         self.process.send_signal(signal.SIGHUP)
 
+    def reread(self, result):
+        """SIGHUP; what the log says, once that has come to RESULT: "done", or "kept"."""
+        before = len(self.log())
+        self.reload()
+        wait_for("the configuration is read again",
+                 lambda: re.search(r"event=reload result=.*\n", self.log()[before:]))
+        text = self.log()[before:]
+        wanted = "result=done" if result == "done" else "the old configuration stays"
+        if wanted not in text:
+            raise Failed(f"{self.program}: not {wanted}, but:\n{text}")
+        return text
+
     def restart(self, environment=None):
         self.stop()
         return self.start(environment)

@@ -260,16 +260,6 @@ class LocalUsers(harness.TestCase):
 class Reload(Case):
     """SIGHUP: what is read again, and that a broken file changes nothing."""
 
-    def reread(self, daemon, result):
-        """SIGHUP, and wait for what the log says came of it."""
-        before = len(daemon.log())
-        daemon.reload()
-        harness.wait_for("it is read again",
-                         lambda: re.search(r"event=reload result=\S", daemon.log()[before:]))
-        text = daemon.log()[before:]
-        self.assertIn("result=done" if result == "done" else "the old configuration stays", text)
-        return text
-
     def issuer(self, daemon, kind):
         with daemon.client(kind) as c:
             return c.sock.getpeercert()["serialNumber"]
@@ -284,13 +274,13 @@ class Reload(Case):
             cert, key = daemon.settings["certificate"], daemon.settings["key"]
             for bad_cert, bad_key in ((cert + ".none", key), (cert, fresh[1]), (key, key)):
                 daemon.set(certificate=bad_cert, key=bad_key)
-                self.reread(daemon, "kept")
+                daemon.reread("kept")
                 self.assertEqual({self.issuer(daemon, kind) for kind in kinds}, old)
             # The same names, other files: as a renewal does it.
             shutil.copy(fresh[0], cert)
             shutil.copy(fresh[1], key)
             daemon.set(certificate=cert, key=key)
-            self.reread(daemon, "done")
+            daemon.reread("done")
             now = {self.issuer(daemon, kind) for kind in kinds}
             self.assertEqual(len(now), 1)
             self.assertNotEqual(now, old)
@@ -304,12 +294,12 @@ class Reload(Case):
             for text in ("colour = blue\n", harness.config_text({**good, "idle-time": "soon"}),
                          harness.config_text({**good, "domain": None}), "\0"):
                 harness.write(daemon.conf, text)
-                said = self.reread(daemon, "kept")
+                said = daemon.reread("kept")
                 self.assertRegex(said, r"level=error event=reload .*\.conf")
             os.remove(daemon.conf)
-            self.reread(daemon, "kept")
+            daemon.reread("kept")
             daemon.set()
-            self.reread(daemon, "done")
+            daemon.reread("done")
         self.arrived()
 
     def test_values_of_the_store(self):
@@ -317,17 +307,17 @@ class Reload(Case):
         self.a.restart()    # with the ports that the file has now
         self.a.set(max_message="1K", max_recipients="1", default_lifetime="1h",
                    log_level="debug")
-        self.reread(self.a, "done")
+        self.a.reread("done")
         c = self.a.originator("alice")
         self.addCleanup(c.close)
         c.call("submitEnvelope", envelope("bob@b.example"), size=1025).expect("tooBig")
         done = c.call("submitEnvelope", envelope("b1@b.example", "b2@b.example")).expect("ok").data
         self.assertEqual(done["recipients"], ["acceptable", "tooMany"])
         self.assertLess(done["expires"] / 1e6, time.time() + 3700)
-        said = self.reread(self.a, "done")
+        said = self.a.reread("done")
         self.assertNotIn("restart-wanted", said)
         self.a.set(workers="7", sessions="9")
-        said = self.reread(self.a, "done")
+        said = self.a.reread("done")
         self.assertIn("event=restart-wanted key=workers ", said)
         self.assertIn("event=restart-wanted key=sessions ", said)
         self.assertNotIn("key=domain", said)
@@ -336,12 +326,12 @@ class Reload(Case):
         self.two()
         self.arrived("First")
         self.b.set(mailbox_notifications="1")
-        self.reread(self.b, "done")
+        self.b.reread("done")
         url = self.send("Second")
         harness.wait_for("the mailbox is full", lambda: [
             d["notification"] for d in self.alice.json("status", url)] == ["full"])
         self.b.set(mailbox_notifications=None, unverified="keep", retention="1h")
-        self.reread(self.b, "done")
+        self.b.reread("done")
         with self.b.client("rnasp") as stranger:
             answer = stranger.call("notify", notifications=[wire.notification(
                 "c.example", "bob@b.example", b"\1" * 16, "x@c.example", size=1)]).expect("ok")

@@ -35,7 +35,9 @@ static void test_one_holder(void **state)
 	char path[4096], number[32];
 	struct stat st;
 
+	assert_int_equal(claim_holder(*state, "claim"), 0);
 	assert_int_equal(claim_take(*state, "claim", &a, &e), 0);
+	assert_int_equal(claim_holder(*state, "claim"), getpid());
 	assert_int_equal(claim_take(*state, "claim", &b, &e), ERR_EXISTS);
 	snprintf(number, sizeof number, "number %ld:", (long)getpid());
 	assert_non_null(strstr(e.text, number));
@@ -43,6 +45,7 @@ static void test_one_holder(void **state)
 	assert_int_equal(claim_take(*state, "other", &b, &e), 0);
 	claim_drop(b);
 	claim_drop(a);
+	assert_int_equal(claim_holder(*state, "claim"), 0);
 	assert_int_equal(claim_take(*state, "claim", &a, &e), 0);
 	claim_drop(a);
 	claim_drop(NULL);

@@ -5,10 +5,14 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/text.h"
@@ -289,13 +293,213 @@ static void test_init_and_backup(void **state)
 	tempdir_remove(to);
 }
 
+/* --- a new key ---------------------------------------------------------------------------- */
+
+static void read_keys(const char *dir, char *out, size_t cap)
+{
+	char path[4096];
+	size_t n;
+	FILE *f;
+
+	snprintf(path, sizeof path, "%s/keys", dir);
+	f = fopen(path, "r");
+	assert_non_null(f);
+	n = fread(out, 1, cap - 1, f);
+	out[n] = '\0';
+	fclose(f);
+}
+
+/* DIR's ids make and open ids of KEY. */
+static void expect_key(const char *dir, uint16_t key)
+{
+	struct ids_name name = { 7, 3, IDS_RECIPIENT, key }, got;
+	struct ids *s = load(dir);
+	uint8_t id[16];
+
+	assert_int_equal(ids_make(s, &name, id), 0);
+	assert_int_equal(ids_open(s, id, &got), 0);
+	assert_name(&got, &name);
+	ids_free(s);
+}
+
+static void test_rotate(void **state)
+{
+	static const char *const starts[] = {
+		"1 " FIPS_KEY "\n",
+		"1 " FIPS_KEY, /* no newline at the end: a line of its own all the same */
+	};
+	struct err_text e = { "" };
+	char before[300], text[600], path[4096];
+	uint16_t number;
+	struct stat st;
+
+	for (size_t i = 0; i < COUNT(starts); i++) {
+		write_keys(*state, starts[i], strlen(starts[i]), 0600);
+		assert_int_equal(ids_rotate(*state, &number, &e), 0);
+		assert_int_equal(number, 2);
+		read_keys(*state, before, sizeof before);
+		assert_memory_equal(before, "1 " FIPS_KEY "\n2 ", 69);
+		assert_int_equal(ids_rotate(*state, &number, &e), 0);
+		assert_int_equal(number, 3);
+		read_keys(*state, text, sizeof text);
+		assert_memory_equal(text, before, strlen(before));
+		for (uint16_t key = 1; key <= 3; key++)
+			expect_key(*state, key);
+		snprintf(path, sizeof path, "%s/keys", (const char *)*state);
+		assert_int_equal(stat(path, &st), 0);
+		assert_int_equal(st.st_mode & 07777, 0600);
+	}
+	/* The next number is above the highest, wherever that stands. */
+	write_keys(*state, "9 " FIPS_KEY "\n", 67, 0600);
+	assert_int_equal(ids_rotate(*state, &number, &e), 0);
+	assert_int_equal(number, 10);
+}
+
+/* What cannot be read, or has no number left, stays as it is. */
+static void test_rotate_refused(void **state)
+{
+	static const struct {
+		const char *text;
+		mode_t mode;
+		int result;
+		const char *said;
+	} cases[] = {
+		{ "1 " FIPS_KEY "\n", 0640, ERR_CONFIG, "chmod 600" },
+		{ "1 " FIPS_KEY "\n2\n", 0600, ERR_CONFIG, ":2:" },
+		{ "", 0600, ERR_CONFIG, "no key" },
+		{ "255 " FIPS_KEY "\n", 0600, ERR_FULL, "no number is above it" },
+	};
+	char text[300], path[4096];
+	uint16_t number;
+
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		struct err_text e = { "" };
+
+		write_keys(*state, cases[i].text, strlen(cases[i].text), cases[i].mode);
+		assert_int_equal(ids_rotate(*state, &number, &e), cases[i].result);
+		assert_non_null(strstr(e.text, cases[i].said));
+		read_keys(*state, text, sizeof text);
+		assert_string_equal(text, cases[i].text);
+	}
+	snprintf(path, sizeof path, "%s/keys", (const char *)*state);
+	assert_int_equal(remove(path), 0);
+	assert_int_equal(ids_rotate(*state, &number, NULL), ERR_NOT_FOUND);
+	assert_int_equal(ids_rotate("/nonexistent/store", &number, NULL), ERR_IO);
+}
+
+/* In a process of its own that can write LIMIT octets to a file: answers its end. */
+static int rotate_limited(const char *dir, rlim_t limit, bool killed)
+{
+	int status;
+	pid_t pid = fork();
+
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		const struct rlimit r = { limit, limit };
+		uint16_t number;
+
+		signal(SIGXFSZ, killed ? SIG_DFL : SIG_IGN);
+		setrlimit(RLIMIT_FSIZE, &r);
+		_exit(ids_rotate(dir, &number, NULL) == ERR_IO ? 3 : 4);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	return status;
+}
+
+/*
+ * Cut off while it writes, by a signal and by an error; and between writing and renaming: the
+ * keys of before are there, and the next rotation goes through.
+ */
+static void test_rotate_cut_off(void **state)
+{
+	static const char start[] = "1 " FIPS_KEY "\n";
+	char text[300], rest[4096];
+	uint16_t number;
+	int status;
+	FILE *f;
+
+	snprintf(rest, sizeof rest, "%s/keys.new", (const char *)*state);
+	write_keys(*state, start, strlen(start), 0600);
+	for (rlim_t limit = 0; limit < 134; limit += 33) {
+		status = rotate_limited(*state, limit, true);
+		assert_true(WIFSIGNALED(status));
+		assert_int_equal(WTERMSIG(status), SIGXFSZ);
+		assert_int_equal(access(rest, F_OK), 0);
+		read_keys(*state, text, sizeof text);
+		assert_string_equal(text, start);
+		status = rotate_limited(*state, limit, false);
+		assert_true(WIFEXITED(status));
+		assert_int_equal(WEXITSTATUS(status), 3);
+		assert_int_not_equal(access(rest, F_OK), 0);
+		read_keys(*state, text, sizeof text);
+		assert_string_equal(text, start);
+	}
+	/* All was written, the power went. */
+	f = fopen(rest, "w");
+	assert_non_null(f);
+	assert_true(fputs("1 " FIPS_KEY "\n2 " FIPS_KEY "\n", f) >= 0);
+	fclose(f);
+	assert_int_equal(ids_rotate(*state, &number, NULL), 0);
+	assert_int_equal(number, 2);
+	assert_int_not_equal(access(rest, F_OK), 0);
+	expect_key(*state, 1);
+	expect_key(*state, 2);
+}
+
+/* What a daemon does at SIGHUP: takes new keys, keeps those that it has, refuses another's. */
+static void test_adopt(void **state)
+{
+	static const char other[] = "2 000102030405060708090a0b0c0d0e0f"
+	                            "00000000000000000000000000000000\n";
+	struct ids_name name = { 7, 3, IDS_RECIPIENT, 1 }, got;
+	struct ids *used, *fresh;
+	struct err_text e = { "" };
+	uint8_t first[16], second[16];
+	uint16_t number;
+
+	write_keys(*state, "1 " FIPS_KEY "\n", 67, 0600);
+	used = load(*state);
+	assert_int_equal(ids_make(used, &name, first), 0);
+	assert_int_equal(ids_rotate(*state, &number, &e), 0);
+	assert_int_equal(ids_current(used), 1);
+	fresh = load(*state);
+	assert_int_equal(ids_compare(used, fresh, *state, &e), 0);
+	ids_adopt(used, fresh);
+	ids_free(fresh);
+	assert_int_equal(ids_current(used), 2);
+	name.key = 2;
+	assert_int_equal(ids_make(used, &name, second), 0);
+	assert_int_equal(ids_open(used, second, &got), 0);
+	assert_name(&got, &name);
+	assert_int_equal(ids_open(used, first, &got), 0);
+	assert_int_equal(got.key, 1);
+
+	/* A line that went: its key goes with the process. */
+	write_keys(*state, "1 " FIPS_KEY "\n", 67, 0600);
+	fresh = load(*state);
+	assert_int_equal(ids_compare(used, fresh, *state, &e), 0);
+	ids_adopt(used, fresh);
+	ids_free(fresh);
+	assert_int_equal(ids_current(used), 2);
+	assert_int_equal(ids_open(used, second, &got), 0);
+
+	/* Another key of a number that is in use. */
+	write_keys(*state, other, strlen(other), 0600);
+	fresh = load(*state);
+	assert_int_equal(ids_compare(used, fresh, *state, &e), ERR_CONFIG);
+	assert_non_null(strstr(e.text, "/keys: key 2 is another than the one in use"));
+	ids_free(fresh);
+	ids_free(used);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 		TEST(test_every_kind),     TEST(test_flipped_bits), TEST(test_known_answer),
 		TEST(test_malformed_blocks), TEST(test_rotation),   TEST(test_bad_files),
-		TEST(test_init_and_backup),
+		TEST(test_init_and_backup), TEST(test_rotate),      TEST(test_rotate_refused),
+		TEST(test_rotate_cut_off), TEST(test_adopt),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
