@@ -267,6 +267,10 @@ class Daemon:
             self.process.kill()
             self._reap(PATIENCE)
 
+    def ended(self, patience=PATIENCE):
+        """Waits until it has ended by itself; returns the exit status, -9 for SIGKILL."""
+        return self._reap(patience)
+
     def _reap(self, patience):
         status = self.process.wait(patience)
         self.process.stdout.close()
