@@ -266,6 +266,7 @@ static int serve(struct running *run, struct err_text *e)
 		.reload = reload,
 		.metrics = c->metrics,
 		.measure = measure,
+		.kv = db_kv(run->app.db),
 		.app = run,
 	};
 

@@ -192,6 +192,7 @@ static int serve(struct running *run, struct err_text *e)
 		.reload = reload,
 		.metrics = c->metrics,
 		.measure = measure,
+		.kv = db_kv(run->service.db),
 		.app = run,
 	};
 

@@ -148,6 +148,7 @@ static void blobs_done(struct writer_job *job, int result)
 	s->busy = false;
 	if (result != 0) {
 		log_error("sweep", "blobs error=\"%s\"", err_phrase(result));
+		atomic_store(&s->worker->service->blobs_to_sweep, true); /* the next turn tries again */
 		return;
 	}
 	if (s->count > 0) {

@@ -10,6 +10,7 @@
  *   table is full.
  * - A failed write breaks its whole transaction; what broke it is remembered in the
  *   transaction and answered from then on, by the commit too.
+ * - After a disk's error nothing is written any more: docs/storage.md, "A disk that fails".
  */
 #include "base/kv.h"
 
@@ -24,6 +25,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/alarm.h"
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/gate.h"
@@ -59,9 +61,10 @@ struct kv {
 	struct gate gate; /* who has a transaction open or begins one is inside */
 	pthread_mutex_t pool_lock;
 	struct kv_txn *pool; /* read transactions, reset */
+	struct alarm failure; /* see kv_watch */
 };
 
-static int error_of(int rc)
+int kv_error(int rc)
 {
 	static const struct {
 		int rc, error;
@@ -82,14 +85,14 @@ static int error_of(int rc)
 	return ERR_IO;
 }
 
-/* As error_of, for what may have been a write: LMDB calls a short one EIO. */
+/* As kv_error, for what may have been a write: LMDB calls a short one EIO. */
 static int write_error(MDB_env *env, int rc)
 {
 	int fd;
 
 	if (rc == EIO && mdb_env_get_fd(env, &fd) == 0 && !room_in_file(fd))
 		return ERR_FULL;
-	return error_of(rc);
+	return kv_error(rc);
 }
 
 static void log_failure(const char *what, int rc)
@@ -98,6 +101,13 @@ static void log_failure(const char *what, int rc)
 
 	log_error("kv", "op=%s error=%s", what,
 	          log_quote(span_str(mdb_strerror(rc)), quoted, sizeof quoted));
+}
+
+/* The disk did not take what it was given: who watches is told, once. */
+static void fail(struct kv *kv)
+{
+	if (alarm_raise(&kv->failure))
+		log_error("kv", "op=stop error=\"the disk failed: nothing is written from now on\"");
 }
 
 /* ---- opening and closing ---------------------------------------------------------- */
@@ -112,7 +122,7 @@ static int open_error(struct err_text *e, const char *path, int rc)
 		next = "; run this as the user whom the data directory belongs to";
 	else if (rc == MDB_INVALID || rc == MDB_VERSION_MISMATCH || rc == MDB_CORRUPTED)
 		next = "; the file is damaged or no database of this program: restore a backup";
-	return err_set(e, error_of(rc), "open %s: %s%s", path, mdb_strerror(rc), next);
+	return err_set(e, kv_error(rc), "open %s: %s%s", path, mdb_strerror(rc), next);
 }
 
 static int env_open(MDB_env *env, const char *path, const struct kv_options *o, unsigned tables)
@@ -164,6 +174,10 @@ static int open_all(struct kv *kv, const char *dir, const char *path, const stru
 	rc = env_open(kv->env, path, o, count);
 	if (rc == 0 && fresh)
 		rc = file_sync_dir(dir);
+	/* What the process before this one left in the page cache is on the disk before pages that
+	 * it freed are written over. */
+	if (rc == 0 && !o->read_only && !o->no_sync)
+		rc = mdb_env_sync(kv->env, 1);
 	if (rc == 0)
 		rc = mdb_reader_check(kv->env, &dead);
 	if (rc == 0)
@@ -189,6 +203,7 @@ int kv_open(const char *dir, const char *name, const struct kv_options *options,
 		return err_set(e, ERR_NOMEM, "open %s: out of memory", path);
 	gate_init(&kv->gate);
 	pthread_mutex_init(&kv->pool_lock, NULL);
+	alarm_init(&kv->failure);
 	kv->writer = (struct kv_txn){ .kv = kv, .write = true };
 	kv->stale_checked_us = clock_mono_us();
 	rc = mdb_env_create(&kv->env);
@@ -216,6 +231,7 @@ void kv_close(struct kv *kv)
 	}
 	if (kv->env != NULL)
 		mdb_env_close(kv->env);
+	alarm_destroy(&kv->failure);
 	pthread_mutex_destroy(&kv->pool_lock);
 	gate_destroy(&kv->gate);
 	free(kv);
@@ -287,6 +303,8 @@ static int begin(struct kv *kv, struct kv_txn *txn)
 				continue;
 		}
 		gate_leave(&kv->gate);
+		if (rc == MDB_PANIC)
+			fail(kv);
 		if (rc != MDB_MAP_RESIZED || resized++ == RESIZE_TRIES)
 			return rc;
 		rc = follow_growth(kv);
@@ -358,10 +376,12 @@ int kv_write_begin(struct kv *kv, struct kv_txn **out)
 	int rc;
 
 	*out = NULL;
+	if (kv_failed(kv))
+		return ERR_IO;
 	rc = begin(kv, &fresh);
 	if (rc != 0) {
 		log_failure("write", rc);
-		return error_of(rc);
+		return kv_error(rc);
 	}
 	kv->writer = fresh;
 	drop_stale_readers(kv);
@@ -385,8 +405,10 @@ int kv_write_commit(struct kv_txn *txn)
 	rc = mdb_txn_commit(held);
 	gate_leave(&kv->gate);
 	failed = write_error(kv->env, rc);
-	if (failed == ERR_IO)
+	if (failed == ERR_IO) {
 		log_failure("commit", rc);
+		fail(kv);
+	}
 	return failed;
 }
 
@@ -399,6 +421,16 @@ void kv_write_abort(struct kv_txn *txn)
 	kv = txn->kv;
 	mdb_txn_abort(txn->txn);
 	gate_leave(&kv->gate);
+}
+
+bool kv_failed(struct kv *kv)
+{
+	return alarm_raised(&kv->failure);
+}
+
+void kv_watch(struct kv *kv, void (*failed)(void *ctx), void *ctx)
+{
+	alarm_watch(&kv->failure, failed, ctx);
 }
 
 int kv_write_failed(const struct kv_txn *txn)
@@ -430,13 +462,15 @@ static int answer(struct kv_txn *txn, const char *what, int rc)
 	int error;
 
 	if (rc == 0 || rc == MDB_NOTFOUND || rc == MDB_KEYEXIST || rc == MDB_BAD_VALSIZE)
-		return error_of(rc);
+		return kv_error(rc);
 	if (txn->failed != 0)
 		return txn->failed;
-	error = txn->write ? write_error(txn->kv->env, rc) : error_of(rc);
+	error = txn->write ? write_error(txn->kv->env, rc) : kv_error(rc);
 	if (error != ERR_FULL && error != ERR_NOMEM) {
 		error = ERR_IO;
 		log_failure(what, rc);
+		if (txn->write && rc == EIO) /* pages of a large transaction, written early */
+			fail(txn->kv);
 	}
 	if (txn->write)
 		txn->failed = error;
@@ -649,42 +683,15 @@ int kv_stat(struct kv *kv, struct kv_stat *out)
  * The copy reads in a transaction of LMDB's own. One of ours around it deals with what can go
  * wrong at a beginning, and keeps the map in its place.
  */
-static int copy_to(struct kv *kv, int fd)
+int kv_copy(struct kv *kv, int fd, const char **why)
 {
 	struct kv_txn *txn = kv_read_begin(kv);
-	int rc;
+	int rc = ENOMEM;
 
-	if (txn == NULL)
-		return ENOMEM;
-	rc = mdb_env_copyfd2(kv->env, fd, MDB_CP_COMPACT);
-	kv_read_end(txn);
-	if (rc == 0 && fsync(fd) < 0)
-		rc = errno;
-	return rc;
-}
-
-int kv_backup(struct kv *kv, const char *dir, const char *name, struct err_text *e)
-{
-	char path[PATH_MAX];
-	int fd;
-	int rc = file_path(dir, name, path, e);
-
-	if (rc < 0)
-		return rc;
-	fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, FILE_MODE);
-	if (fd < 0) {
-		rc = errno;
-		return err_set(e, error_of(rc), "make %s: %s%s", path, strerror(rc),
-		               rc == EEXIST ? "; name a directory without an earlier backup" : "");
+	if (txn != NULL) {
+		rc = mdb_env_copyfd2(kv->env, fd, MDB_CP_COMPACT);
+		kv_read_end(txn);
 	}
-	rc = copy_to(kv, fd);
-	if (close(fd) < 0 && rc == 0)
-		rc = errno;
-	if (rc == 0)
-		rc = file_sync_dir(dir);
-	if (rc != 0) {
-		unlink(path);
-		return err_set(e, error_of(rc), "write %s: %s", path, mdb_strerror(rc));
-	}
-	return 0;
+	*why = mdb_strerror(rc);
+	return kv_error(rc);
 }

@@ -40,6 +40,15 @@ int kv_open(const char *dir, const char *name, const struct kv_options *options,
             const char *const *tables, kv_table *handles, struct kv **out, struct err_text *e);
 void kv_close(struct kv *kv); /* NULL is fine; no transaction may be open */
 
+/*
+ * After an error of the disk in a commit (EIO) nothing can be written any more: each beginning
+ * and commit is ERR_IO, reading may go on or not. FAILED is told so, once, on whichever thread
+ * found out, or in here when it was so before; it must not call the kv. NULL ends the watch: no
+ * call follows. What to do then: end, and open the file again. docs/storage.md says why.
+ */
+void kv_watch(struct kv *kv, void (*failed)(void *ctx), void *ctx);
+bool kv_failed(struct kv *kv);
+
 /* Starts a read transaction (cheap: recycled for each thread). NULL when memory is out. */
 struct kv_txn *kv_read_begin(struct kv *kv);
 void kv_read_end(struct kv_txn *txn); /* NULL is fine */
@@ -120,6 +129,10 @@ int kv_stat(struct kv *kv, struct kv_stat *out);
  * left there and E is filled. Blocks as long as the copy takes.
  */
 int kv_backup(struct kv *kv, const char *dir, const char *name, struct err_text *e);
+/* The snapshot to FD, a file that is open and empty; not flushed. *WHY gets words for an error. */
+int kv_copy(struct kv *kv, int fd, const char **why);
+/* The error for errno's number RC, or one of the database library's. 0 for 0. */
+int kv_error(int rc);
 
 /* Integers in keys and records: big-endian, so that order is number. */
 static inline void kv_put_u16(uint8_t *p, uint16_t v)

@@ -137,7 +137,9 @@ static bool commit_batch(struct kv *kv, struct writer_job *jobs)
 		jobs->result = rc;
 		return false;
 	}
-	log_warn("batch", "error=\"%s\" next=\"each job alone\"", err_phrase(rc));
+	if (!kv_failed(kv))
+		log_warn("batch", "error=\"%s\" next=\"each job alone\"", err_phrase(rc));
+	/* On a disk that failed none will do. */
 	for (struct writer_job *job = jobs; job != NULL; job = job->next)
 		commit_alone(kv, job);
 	return false;

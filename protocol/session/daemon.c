@@ -207,6 +207,32 @@ static void watch_signals(struct daemon *d, struct signals *s)
 	signal(SIGXFSZ, SIG_IGN); /* a file over its limit is an error like a full disk */
 }
 
+/* On whichever thread found out. */
+static void on_kv_failed(void *ctx)
+{
+	struct daemon *d = ctx;
+
+	loop_post(d->loop, &d->kv_failed);
+}
+
+static void end_failed(struct loop_task *task)
+{
+	struct daemon *d =
+	    (struct daemon *)(void *)((char *)task - offsetof(struct daemon, kv_failed));
+
+	log_error("stop", "why=\"the database cannot be written any more\"");
+	supervisor_tell("STOPPING=1\nSTATUS=the database cannot be written any more");
+	d->failed = true;
+	stop_workers(d, false);
+}
+
+static void watch_kv(struct daemon *d, bool on)
+{
+	d->kv_failed.run = end_failed;
+	if (d->options->kv != NULL)
+		kv_watch(d->options->kv, on ? on_kv_failed : NULL, d);
+}
+
 static void on_workers_ended(struct loop_task *task)
 {
 	struct daemon *d = (struct daemon *)(void *)((char *)task - offsetof(struct daemon, ended));
@@ -289,15 +315,20 @@ static int run_workers(struct daemon *d, struct err_text *e)
 		say_ready(d);
 	else
 		stop_workers(d, true);
+	watch_kv(d, true);
 	pthread_mutex_lock(&d->lock);
 	if (--d->alive == 0)
 		loop_post(d->loop, &d->ended);
 	pthread_mutex_unlock(&d->lock);
 	loop_run(d->loop);
+	watch_kv(d, false);
 	daemon_metrics_stop(d->metrics);
 	for (i = 0; i < d->n_workers; i++)
 		daemon_worker_join(&d->workers[i]);
 	loop_free(d->loop);
+	if (rc == 0 && d->failed)
+		rc = err_set(e, ERR_IO, "the disk failed: what was answered is there, and nothing more "
+		                        "was written; see to the disk and start again");
 	return rc;
 }
 

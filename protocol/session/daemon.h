@@ -52,6 +52,11 @@ struct daemon_options {
 	const char *metrics;
 	/* On the main thread, for each time they are asked for: the program's own. May be NULL. */
 	void (*measure)(void *app, struct metrics *m);
+	/*
+	 * What the program keeps: when it cannot be written any more (kv_watch), the daemon ends as
+	 * at SIGTERM, but with ERR_IO, so that who looks after it starts it again. May be NULL.
+	 */
+	struct kv *kv;
 	void *app; /* for these four, and daemon_worker_app */
 };
 

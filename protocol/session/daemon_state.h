@@ -84,6 +84,8 @@ struct daemon {
 	struct daemon_limits *limits; /* the newest first */
 	unsigned alive;         /* workers whose threads have not ended their work */
 	struct loop_task ended; /* posted to `loop` when the last has */
+	struct loop_task kv_failed; /* posted to `loop` when the database can be written no more */
+	bool failed; /* that was so; the main thread's */
 	uint64_t started_us;
 	uint64_t reloads[2]; /* that failed, that were done; the main thread's */
 };

@@ -39,7 +39,8 @@ struct control {
 	uint64_t after;      /* 1: when it is done, 0: before */
 	uint64_t take_back;  /* enum take_back */
 	uint64_t seed;       /* of the choice of pages */
-	uint64_t fail_flush; /* so many flushes fail with EIO */
+	uint64_t good_flush; /* so many flushes are well, then */
+	uint64_t fail_flush; /* so many fail with EIO */
 	uint64_t fail_write; /* so many writes fail with EIO */
 	uint64_t room;       /* the file may not grow over this; 0: it may */
 	uint64_t stopped;    /* set when a process was ended */
@@ -207,6 +208,11 @@ static bool fails(uint64_t *left)
 	return true;
 }
 
+static bool flush_fails(void)
+{
+	return control->fail_flush != 0 && !fails(&control->good_flush) && fails(&control->fail_flush);
+}
+
 static ssize_t fail(int error)
 {
 	errno = error;
@@ -264,7 +270,7 @@ static ssize_t write_at(int fd, const void *p, size_t n, uint64_t offset)
 	if (stops(true))
 		end_here(fd);
 	/* Of an octet of it that is on the disk nothing is said. */
-	if (durable && fails(&control->fail_flush))
+	if (durable && flush_fails())
 		return fail(EIO);
 	return done;
 }
@@ -276,7 +282,7 @@ static int flush(long number, int fd)
 	control->calls++;
 	if (stops(false))
 		end_here(fd);
-	if (fails(&control->fail_flush))
+	if (flush_fails())
 		return (int)fail(EIO);
 	rc = (int)syscall(number, fd);
 	if (rc == 0)

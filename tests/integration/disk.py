@@ -14,8 +14,8 @@ import struct
 
 import harness
 
-_FIELDS = ("calls", "stop_at", "after", "take_back", "seed", "fail_flush", "fail_write", "room",
-           "stopped")
+_FIELDS = ("calls", "stop_at", "after", "take_back", "seed", "good_flush", "fail_flush",
+           "fail_write", "room", "stopped")
 _NOTHING, _ALL, _SOME = range(3)
 # When the process ends at a call: (1: after it, what was not flushed is taken back).
 VARIANTS = ((0, _NOTHING), (0, _SOME), (1, _SOME), (0, _ALL), (1, _NOTHING), (0, _SOME))
@@ -55,9 +55,13 @@ class Disk:
         self["stopped"] = 0
         self["stop_at"] = self["calls"] + n
 
+    def fail_flush(self, n):
+        """The Nth flush from now fails (a write of meta data is one, too): with EIO."""
+        self["good_flush"], self["fail_flush"] = n - 1, 1
+
     def well(self):
         """It fails no more."""
-        for field in "stop_at", "fail_flush", "fail_write", "room":
+        for field in "stop_at", "good_flush", "fail_flush", "fail_write", "room":
             self[field] = 0
 
     def stopped(self):

@@ -274,7 +274,8 @@ class Start(Cuts):
         def work(n):
             letter = self.letter(f"before-{n}", 5 * 65536, True)
             with self.store.originator("alice") as client:
-                envelope(client, *letter.to, size=len(letter.octets), submissionId=letter.submission)
+                envelope(client, *letter.to, size=len(letter.octets),
+                         submissionId=letter.submission)
                 client.recv().expect("ok")
                 client.send_raw(wire.chunk_head(0, True, len(letter.octets))
                                 + letter.octets[:4 * 65536])
