@@ -24,9 +24,11 @@ class Store(submissions.Msoap):
     def try_submit(self, octets, submission):
         """The last status that came, or None when the connection ended."""
         try:
-            with self.store.originator("alice") as client:
-                envelope(client, "bob@b.example", submissionId=submission, size=len(octets))
-                done = client.recv()
+            with self.store.client("msoap") as client:
+                done = client.call("authenticate", account="alice", password="secret")
+                if done.status == "ok":
+                    envelope(client, "bob@b.example", submissionId=submission, size=len(octets))
+                    done = client.recv()
                 if done.status == "ok":
                     done = client.call("submitChunk", isLast=True, offset=done.data["received"],
                                        data=octets[done.data["received"]:])
