@@ -37,14 +37,14 @@ static int print_view_header(struct reading *r, struct err_text *e)
 {
 	static const char *const names[] = { "From", "To", "Cc", "Subject", "Date" };
 	const struct entry *x = pull_entry(r->pull);
-	struct span header = x->notice.header;
-	int result = 0;
+	struct span header;
+	int result;
 
 	if (!r->header_due) {
 		return 0;
 	}
 	r->header_due = false;
-	if (!x->notice.has_header && (result = pull_header(r->pull, &header, e)) != 0) {
+	if ((result = pull_header(r->pull, &header, e)) != 0) {
 		return result;
 	}
 	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
@@ -125,23 +125,28 @@ static void print_parts(const struct bodystructure_part *parts, size_t n, size_t
 
 static int read_view(struct reading *r, struct err_text *e)
 {
-	const struct bodystructure_part *parts;
 	struct decode_options options = { .text = true, .terminal = show_charset() };
-	size_t n, text;
-	int result = pull_parts(r->pull, &parts, &n, e);
+	struct pull_text found;
+	int result = pull_text(r->pull, &found, e);
 
 	if (result != 0) {
 		return result;
 	}
 	r->header_due = true;
-	if ((text = parts_text(parts, n)) < n) {
-		options.encoding = decode_encoding_of(span_str(parts[text].encoding));
-		options.charset = span_str(parts[text].charset);
-		result = decode_section(r, parts[text].section, &options, view_sink, e);
+	if (found.text < found.n) {
+		const struct bodystructure_part *text = &found.parts[found.text];
+
+		options.encoding = decode_encoding_of(span_str(text->encoding));
+		options.charset = span_str(text->charset);
+		result = decode_section(r, text->section, &options, view_sink, e);
 	}
 	if (result == 0 && (result = print_view_header(r, e)) == 0) {
 		fputs(r->in_line ? "\n" : "", stdout);
-		print_parts(parts, n, text);
+		print_parts(found.parts, found.n, found.text);
+		if (!found.all) {
+			printf("[more parts: im2000 structure %u]\n",
+			       pull_entry(r->pull)->item.number);
+		}
 	}
 	return result;
 }
@@ -179,7 +184,7 @@ static int read_part(struct reading *r, struct err_text *e)
 	const struct bodystructure_part *parts;
 	bool terminal = isatty(STDOUT_FILENO), shown = true;
 	size_t n, i;
-	int result = pull_parts(r->pull, &parts, &n, e);
+	int result = pull_parts(r->pull, r->section, &parts, &n, e);
 
 	if (result != 0) {
 		return result;
@@ -206,9 +211,7 @@ static int read_part(struct reading *r, struct err_text *e)
 
 static int read_raw(struct reading *r, struct err_text *e)
 {
-	int result = pull_whole(r->pull, e);
-
-	return result != 0 ? result : pull_section(r->pull, "", plain_sink, NULL, e);
+	return pull_raw(r->pull, plain_sink, NULL, e);
 }
 
 static int read_message(struct app *app, uint32_t number, struct reading *r, struct err_text *e)

@@ -54,7 +54,7 @@ int cmd_structure(struct app *app, int argc, char **argv)
 	if ((r = pull_open(app, number, &p, &e)) != 0) {
 		return cmd_fail(r, &e);
 	}
-	r = pull_parts(p, &parts, &n, &e);
+	r = pull_parts(p, NULL, &parts, &n, &e);
 	for (size_t i = 0; r == 0 && i < n; i++) {
 		if (app->json) {
 			r = print_json(&parts[i]);

@@ -47,6 +47,11 @@ static size_t next_of(const struct bodystructure_part *parts, size_t n, size_t i
 	return is_message(&parts[i]) ? parts_after(parts, n, i) : i + 1;
 }
 
+bool parts_is_plain(const struct bodystructure_part *p)
+{
+	return has_type(p, "text/plain");
+}
+
 size_t parts_text(const struct bodystructure_part *parts, size_t n)
 {
 	static const char *const wanted[] = { "text/plain", "text/" };

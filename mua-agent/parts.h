@@ -24,6 +24,9 @@ bool parts_is_attachment(const struct bodystructure_part *p);
 /* The first after I that does not stand inside of part I. */
 size_t parts_after(const struct bodystructure_part *parts, size_t n, size_t i);
 
+/* Text as it is to be read. */
+bool parts_is_plain(const struct bodystructure_part *p);
+
 /* What a reader wants to see first: text/plain, else another text; N when there is none. */
 size_t parts_text(const struct bodystructure_part *parts, size_t n);
 

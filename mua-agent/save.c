@@ -110,7 +110,7 @@ int save_attachments(struct pull *p, const char *folder, struct err_text *e)
 	int fd, r;
 
 	/* All of it first: what is saved has been checked against the digest. */
-	if ((r = pull_whole(p, e)) != 0 || (r = pull_parts(p, &parts, &n, e)) != 0) {
+	if ((r = pull_whole(p, e)) != 0 || (r = pull_parts(p, NULL, &parts, &n, e)) != 0) {
 		return r;
 	}
 	if ((fd = open_folder(folder, e)) < 0) {

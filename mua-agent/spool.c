@@ -40,6 +40,10 @@ int spool_keep(struct spool *s, const char *to, struct err_text *e)
 	char self[64];
 	int failed;
 
+	/* What is found there after a crash is whole. */
+	if (fdatasync(s->fd) != 0) {
+		return err_set(e, ERR_IO, "keep %s: %s", to, strerror(errno));
+	}
 	if (s->path != NULL) {
 		failed = rename(s->path, to);
 		if (failed == 0) {

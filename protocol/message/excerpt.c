@@ -106,3 +106,20 @@ size_t excerpt_summary(struct span header, uint8_t *out, size_t cap)
 	return make(header, summary_fields, sizeof summary_fields / sizeof summary_fields[0], out,
 	            cap);
 }
+
+bool excerpt_fits(struct span header, struct span excerpt)
+{
+	struct header_iter have, want;
+	struct header_field f, wanted;
+
+	header_begin(&have, header);
+	header_begin(&want, excerpt);
+	while (header_next(&want, &wanted)) {
+		do {
+			if (!header_next(&have, &f))
+				return false;
+			/* Not the field's whole: a last line may have got a line end. */
+		} while (!span_eq(f.name, wanted.name) || !span_eq(f.value, wanted.value));
+	}
+	return true;
+}

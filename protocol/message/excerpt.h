@@ -6,6 +6,7 @@
 #ifndef IM2000_MESSAGE_EXCERPT_H
 #define IM2000_MESSAGE_EXCERPT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -37,5 +38,11 @@ size_t excerpt_make(struct span header, uint8_t out[EXCERPT_MAX]);
  * a field that does not fit is left out. Returns the octets written to OUT.
  */
 size_t excerpt_summary(struct span header, uint8_t *out, size_t cap);
+
+/*
+ * Whether each field of EXCERPT stands in HEADER, octet for octet and in that order: whether it can
+ * be an excerpt of it, whoever made it. HEADER as for header_begin.
+ */
+bool excerpt_fits(struct span header, struct span excerpt);
 
 #endif

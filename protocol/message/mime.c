@@ -371,3 +371,47 @@ size_t mime_end(struct mime_parser *p)
 	close_parts(p, 0, p->at, p->line_feeds);
 	return p->n;
 }
+
+/* --- before the end ---------------------------------------------------------------------- */
+
+/* Whether part INDEX, the last of ROOM, cannot be told yet: its header goes on, or it holds parts
+ * of which none was seen. */
+static bool is_undecided(const struct mime_parser *p, const struct mime_part *room, size_t index)
+{
+	size_t innermost_part = p->level[p->depth - 1].part;
+
+	if (p->state == IN_HEADER && index == innermost_part)
+		return true;
+	return room[index].kind != MIME_LEAF;
+}
+
+size_t mime_so_far(const struct mime_parser *p, uint64_t size, struct mime_part *room)
+{
+	uint64_t end = size;
+	size_t n = p->n;
+
+	/* The outermost multipart and what it stands in can end nowhere but at the message's end. */
+	memcpy(room, p->parts, n * sizeof *room);
+	for (unsigned i = 0; i < p->depth; i++) {
+		room[p->level[i].part].end_at = end;
+		if (p->level[i].boundary_n > 0 && !p->merged)
+			end = UINT64_MAX;
+	}
+	while (n > 0 && is_undecided(p, room, n - 1))
+		n--;
+	return n;
+}
+
+int mime_section_so_far(const struct mime_parser *p, uint64_t size, struct mime_part *room,
+                        struct span section, uint64_t *at, uint64_t *length)
+{
+	int rc;
+
+	mime_so_far(p, size, room);
+	if (p->state == IN_HEADER)
+		room[p->level[p->depth - 1].part].body_at = UINT64_MAX;
+	rc = mime_section(room, p->n, section, at, length);
+	if (rc == ERR_MALFORMED)
+		return rc;
+	return rc != 0 || p->at >= size || *at > p->at || *length > size - *at ? ERR_AGAIN : 0;
+}

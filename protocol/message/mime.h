@@ -92,6 +92,22 @@ void mime_feed(struct mime_parser *p, struct span data);
 size_t mime_end(struct mime_parser *p);
 
 /*
+ * For who reads a message of SIZE octets by ranges, from its beginning: the table as far as what
+ * was fed decides it. ROOM has room for as many parts as the table; the first mime_so_far of them
+ * stay as they are now, whatever comes, but that more follow, that end_at is UINT64_MAX where it is
+ * not known, and but for lines. Not after mime_end.
+ */
+size_t mime_so_far(const struct mime_parser *p, uint64_t size, struct mime_part *room);
+
+/*
+ * What mime_section will answer when the message of SIZE octets is over, as far as what was fed
+ * decides it. ROOM as above. 0 or ERR_MALFORMED as there; ERR_AGAIN: octets to come decide, or all
+ * were fed (mime_end). Not after mime_end.
+ */
+int mime_section_so_far(const struct mime_parser *p, uint64_t size, struct mime_part *room,
+                        struct span section, uint64_t *at, uint64_t *length);
+
+/*
  * The octets that an IMAP section names (RFC 9051 section 6.4.5, without
  * HEADER.FIELDS and <partial>): "" is the message; "HEADER", "TEXT"; "1.2" a
  * part's body; "1.2.MIME" its header; "2.HEADER", "2.TEXT" of a message part.

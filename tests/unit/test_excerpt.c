@@ -183,6 +183,33 @@ static void test_summary_limit(void **state)
 	             "Subject: long\r\nDate: d\r\nFrom: f\r\n\r\n");
 }
 
+static void test_fits(void **state)
+{
+	static const struct {
+		const char *excerpt;
+		bool fits;
+	} cases[] = {
+		{ "", true },
+		{ "\r\n", true },
+		{ "From: a\r\nTo: b,\r\n c\r\nFrom: d\r\nDate: e\r\n\r\n", true },
+		{ "From: d\r\n\r\n", true },
+		{ "Date: e", true },
+		{ "From: a\r\nFrom: a\r\n", false },
+		{ "To: b,\r\n c\r\nFrom: a\r\n", false },
+		{ "from: a\r\n", false },
+		{ "To: b,\r\n", false },
+		{ "To: b, c\r\n", false },
+		{ "Subject: f\r\n", false },
+		{ "From: a \r\n", false },
+		{ "no field\r\n", false },
+	};
+	struct span header = span_str("From: a\r\nTo: b,\r\n c\r\nFrom: d\r\nDate: e");
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
+		assert_int_equal(excerpt_fits(header, span_str(cases[i].excerpt)), cases[i].fits);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -190,6 +217,7 @@ int main(void)
 		cmocka_unit_test(test_limit),
 		cmocka_unit_test(test_many),
 		cmocka_unit_test(test_summary_limit),
+		cmocka_unit_test(test_fits),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
