@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 #include "mua-agent/progress.h"
-#include "mua-agent/spool.h"
+#include "session/spool.h"
 
 #define UNSAID_MAX ((uint64_t)1 << 30) /* of a message whose notification says no size */
 #define WINDOW ((size_t)4 << 20)       /* octets that are asked for, and checked, at once */

@@ -16,7 +16,7 @@
 
 #include "base/buf.h"
 #include "base/name.h"
-#include "mua-agent/spool.h"
+#include "session/spool.h"
 
 #define PREPARE_HEADER_MAX ((size_t)1 << 20)
 #define PREPARE_DIGEST 32

@@ -10,7 +10,7 @@
 #include "base/text.h"
 #include "mua-agent/parts.h"
 #include "mua-agent/show.h"
-#include "mua-agent/spool.h"
+#include "session/spool.h"
 
 #define NAMES_MAX 10000 /* forms of a name that are tried */
 

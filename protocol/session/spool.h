@@ -1,6 +1,6 @@
 /* Files that exist only once they are complete: nameless while they are written. */
-#ifndef IM2000_AGENT_SPOOL_H
-#define IM2000_AGENT_SPOOL_H
+#ifndef IM2000_SESSION_SPOOL_H
+#define IM2000_SESSION_SPOOL_H
 
 #include <stdint.h>
 

@@ -1,4 +1,4 @@
-#include "mua-agent/spool.h"
+#include "session/spool.h"
 
 #include <errno.h>
 #include <fcntl.h>
