@@ -225,22 +225,16 @@ static int check_dns_servers(const char *path, const struct config *c, struct er
 
 static int complete(const char *path, struct config *c, struct err_text *e)
 {
-	int r = 0;
+	int r;
 
 	if (c->data == NULL) {
 		c->data = home_path("XDG_DATA_HOME", ".local/share", "im2000");
 	}
-	c->routes = calloc(c->route.n + 1, sizeof *c->routes);
-	if (c->data == NULL || c->routes == NULL) {
+	if (c->data == NULL) {
 		return err_set(e, ERR_NOMEM, "read %s: out of memory", path);
 	}
-	for (size_t i = 0; i < c->route.n; i++) {
-		struct err_text why = { "" };
-
-		if (locate_parse_route(c->route.item[i], &c->routes[i], &why) != 0) {
-			return conf_error(e, path, c->route.line[i], "route", "%s", why.text);
-		}
-		c->n_routes++;
+	if ((r = locate_read_routes(path, &c->route, &c->routes, &c->n_routes, e)) != 0) {
+		return r;
 	}
 	if (c->n_accounts == 0) {
 		return err_set(e, ERR_CONFIG,

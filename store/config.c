@@ -121,23 +121,6 @@ static int make_domains(const char *path, struct config *c, struct err_text *e)
 	return 0;
 }
 
-static int make_routes(const char *path, struct config *c, struct err_text *e)
-{
-	struct err_text why = { "" };
-
-	if (c->route.n == 0)
-		return 0;
-	c->routes = calloc(c->route.n, sizeof *c->routes);
-	if (c->routes == NULL)
-		return no_memory(path, e);
-	for (size_t i = 0; i < c->route.n; i++) {
-		if (locate_parse_route(c->route.item[i], &c->routes[i], &why) != 0)
-			return conf_error(e, path, c->route.line[i], "route", "%s", why.text);
-		c->n_routes++;
-	}
-	return 0;
-}
-
 /* Limits that only make sense together. */
 static int check_limits(const char *path, const struct config *c, struct err_text *e)
 {
@@ -160,7 +143,7 @@ int config_read(const char *path, struct config *out, struct err_text *e)
 	if (rc == 0)
 		rc = make_domains(path, out, e);
 	if (rc == 0)
-		rc = make_routes(path, out, e);
+		rc = locate_read_routes(path, &out->route, &out->routes, &out->n_routes, e);
 	if (rc == 0)
 		rc = address_list_check_listen(path, "listen-msoap", &out->listen_msoap, 4401, e);
 	if (rc == 0)

@@ -7,6 +7,7 @@
 #ifndef IM2000_NET_LOCATE_H
 #define IM2000_NET_LOCATE_H
 
+#include "base/conf.h"
 #include "base/err.h"
 #include "net/address.h"
 #include "net/loop.h"
@@ -24,6 +25,13 @@ struct locate_route {
 /* Reads "b.example rnasp 127.0.0.1:4403". 0, or ERR_MALFORMED with E filled. Several routes of one
  * domain and service are tried in their order. */
 int locate_parse_route(const char *text, struct locate_route *out, struct err_text *e);
+
+/*
+ * The same of all values of `route` in file PATH. *OUT is the caller's to free, after an error too.
+ * 0, or ERR_CONFIG, ERR_NOMEM with E filled.
+ */
+int locate_read_routes(const char *path, const struct conf_list *list, struct locate_route **out,
+                       size_t *n, struct err_text *e);
 
 struct locate_options {
 	const char *const *servers; /* "127.0.0.1:5353"; n of them; 0: the system's */

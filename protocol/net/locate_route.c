@@ -1,4 +1,5 @@
 /* The services, and routes that a configuration pins. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/name.h"
@@ -59,5 +60,22 @@ int locate_parse_route(const char *text, struct locate_route *out, struct err_te
 	    || out->port == 0)
 		return err_set(e, ERR_MALFORMED, "route \"%s\": \"%.*s\" is no host and port (as in "
 		               "127.0.0.1:4403 or [::1]:4403)", text, (int)at.n, (const char *)at.p);
+	return 0;
+}
+
+int locate_read_routes(const char *path, const struct conf_list *list, struct locate_route **out,
+                       size_t *n, struct err_text *e)
+{
+	struct err_text why = { "" };
+
+	*n = 0;
+	*out = calloc(list->n + 1, sizeof **out);
+	if (*out == NULL)
+		return err_set(e, ERR_NOMEM, "read %s: out of memory", path);
+	for (size_t i = 0; i < list->n; i++) {
+		if (locate_parse_route(list->item[i], &(*out)[i], &why) != 0)
+			return conf_error(e, path, list->line[i], "route", "%s", why.text);
+		(*n)++;
+	}
 	return 0;
 }
