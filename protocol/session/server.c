@@ -358,6 +358,11 @@ void server_wait(struct server_session *s, uint64_t wait_us)
 	server_later(s);
 }
 
+bool server_is_ending(const struct server_session *s)
+{
+	return s->shutdown || (s->eof && s->in.n == 0);
+}
+
 void server_hold(struct server_session *s)
 {
 	s->held = true;

@@ -143,6 +143,11 @@ void server_abort(struct server_session *s, const char *why);
  * WAIT_US: see `wake`. Once a command, and not for a streamed body.
  */
 void server_wait(struct server_session *s, uint64_t wait_us);
+/*
+ * For `wake`: whether the session comes to its end, since the peer has ended its side or the
+ * daemon shuts down. A handler whose answer is under way may else go on with it.
+ */
+bool server_is_ending(const struct server_session *s);
 
 /* No `data` until server_go_on. */
 void server_hold(struct server_session *s);
