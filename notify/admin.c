@@ -7,8 +7,10 @@
 
 #include "base/buf.h"
 #include "base/clock.h"
+#include "base/file.h"
 #include "base/text.h"
 #include "notify/admin_words.h"
+#include "notify/cache.h"
 #include "session/program.h"
 #include "session/report.h"
 
@@ -279,14 +281,28 @@ static int run_backup(struct place *p, const struct words *w, struct err_text *e
 
 static int run_check(struct place *p, const struct words *w, struct err_text *e)
 {
+	char cache[PATH_MAX];
+	int found = db_check(p->db, report_line, NULL), more;
+
 	(void)w;
-	return report_check(ADMIN_PROGRAM, db_check(p->db, report_line, NULL), p->config.data, e);
+	if (found >= 0) {
+		more = file_path(p->config.data, CACHE_FOLDER, cache, e);
+		more = more == 0 ? cache_check(cache, report_line, NULL) : more;
+		found = more < 0 ? more : found + more;
+	}
+	return report_check(ADMIN_PROGRAM, found, p->config.data, e);
 }
 
 static int run_stats(struct place *p, const struct words *w, struct err_text *e)
 {
+	char path[PATH_MAX];
+	struct cache_stats cache = { 0 };
 	struct db_stats s;
 	int r = db_stats(p->db, &s);
+
+	if (r == 0 && (r = file_path(p->config.data, CACHE_FOLDER, path, e)) == 0) {
+		r = cache_count(path, &cache);
+	}
 	const struct {
 		const char *name;
 		uint64_t value;
@@ -301,6 +317,8 @@ static int run_stats(struct place *p, const struct words *w, struct err_text *e)
 		{ "answered-full", s.results[WIRE_NOTIFY_FULL] },
 		{ "answered-tryLater", s.results[WIRE_NOTIFY_TRY_LATER] },
 		{ "answered-unverified", s.results[WIRE_NOTIFY_UNVERIFIED] },
+		{ "cache-messages", cache.files },
+		{ "cache-octets", cache.octets },
 		{ "file-octets", s.kv.file_octets },
 		{ "free-octets", s.kv.free_octets },
 		{ "readers", s.kv.readers },

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "notify/fetcher.h"
 #include "session/daemon.h"
 
 /* --- settings ------------------------------------------------------------------------------- */
@@ -78,6 +79,11 @@ void app_measure(struct app *app, struct metrics *m)
 	            "Notifications handed out to mail programs.", load(&c->listed));
 	metrics_one(m, METRICS_COUNTER, "im2000_notify_expired_total",
 	            "Notifications dropped because their time was over.", load(&c->expired));
+	metrics_one(m, METRICS_COUNTER, "im2000_notify_fetched_octets_total",
+	            "Octets of messages handed out to mail programs.", load(&c->fetched_octets));
+	if (app->fetcher != NULL) {
+		fetcher_measure(app->fetcher, m);
+	}
 	daemon_measure_writer(m, app->writer);
 	daemon_measure_logins(m, app->login);
 	daemon_measure_database(m, db_kv(app->db), db_tables(app->db), db_handles(app->db));

@@ -31,6 +31,7 @@ struct app_counts {
 	atomic_ullong withdrawn;
 	atomic_ullong listed; /* notices handed out */
 	atomic_ullong expired;
+	atomic_ullong fetched_octets; /* of messages, given to mail programs */
 };
 
 struct app {
@@ -40,6 +41,7 @@ struct app {
 	struct waiters *waiters;
 	_Atomic(struct app_settings *) settings; /* the newest */
 	struct flood *flood; /* NULL: no limits by rate */
+	struct fetcher *fetcher; /* NULL: `fetch` is not offered */
 	struct app_counts counts;
 };
 
@@ -64,6 +66,7 @@ struct app_worker {
 	struct writer_client *writer;
 	void *attachment;
 	struct waiters_loop *waiters;
+	struct waiters_loop *fetches; /* of the fetcher */
 };
 
 /*

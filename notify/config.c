@@ -75,6 +75,22 @@ const struct conf_key config_keys[] = {
 	{ .name = "login-failures", .type = CONF_NUMBER, .offset = AT(login_failures), .min = 1,
 	  .max = 1000000, .initial = "5",
 	  .restart = true, .help = "failed logins a minute, for a mailbox or an address" },
+	{ .name = "pull-cache", .type = CONF_SIZE, .offset = AT(pull_cache_octets), .initial = "0",
+	  .help = "octets of messages that are fetched for mail programs; 0: none is" },
+	{ .name = "pull-limit", .type = CONF_SIZE, .offset = AT(pull_limit_octets), .min = 1024,
+	  .initial = "256M", .help = "the largest message that is fetched" },
+	{ .name = "pull-time", .type = CONF_DURATION, .offset = AT(pull_time_s), .min = 1,
+	  .max = DAY_S, .initial = "10m", .help = "the longest that fetching a message may take" },
+	{ .name = "pull-silence", .type = CONF_DURATION, .offset = AT(pull_silence_s), .min = 1,
+	  .max = DAY_S, .initial = "30s",
+	  .help = "the longest that a sender's store may say nothing meanwhile" },
+	{ .name = "pull-again", .type = CONF_DURATION, .offset = AT(pull_again_s), .min = 1,
+	  .max = DAY_S, .initial = "30s",
+	  .help = "how long a sender's store is left alone that failed" },
+	{ .name = "allow-private", .type = CONF_BOOL, .offset = AT(allow_private), .initial = "no",
+	  .help = "whether a sender's store may be at a loopback or private address" },
+	{ .name = "route", .type = CONF_LIST, .offset = AT(route), .restart = true,
+	  .help = "domain service host:port that goes before DNS; may repeat" },
 	{ .name = "log-level", .type = CONF_CHOICE, .offset = AT(log_level),
 	  .choices = level_words, .initial = "info", .help = "what is logged to stderr" },
 	{ .name = NULL },
@@ -132,7 +148,8 @@ int config_read(const char *path, struct config *c, struct err_text *e)
 	    (r = address_list_check_listen(path, "listen-rnasp", &c->listen_rnasp, 4403, e)) != 0 ||
 	    (r = address_list_check_listen(path, "listen-rnaqp", &c->listen_rnaqp, 4403, e)) != 0 ||
 	    (r = daemon_metrics_check(path, c->metrics, e)) != 0 ||
-	    (r = make_local_users(path, c, e)) != 0) {
+	    (r = make_local_users(path, c, e)) != 0 ||
+	    (r = locate_read_routes(path, &c->route, &c->routes, &c->n_routes, e)) != 0) {
 		return r;
 	}
 	return address_list_check_dns(path, &c->dns_servers, e);
@@ -142,4 +159,5 @@ void config_free(struct config *c)
 {
 	conf_release(config_keys, c);
 	local_users_free(&c->local_users);
+	free(c->routes);
 }

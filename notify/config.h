@@ -3,6 +3,7 @@
 #define IM2000_NOTIFY_CONFIG_H
 
 #include "base/conf.h"
+#include "net/locate.h"
 #include "session/local_user.h"
 
 struct config {
@@ -22,6 +23,12 @@ struct config {
 	uint64_t max_sessions, sessions_per_address;
 	uint64_t idle_s, first_command_s, wait_s;
 	uint64_t login_failures; /* a minute */
+	struct conf_list route;
+	struct locate_route *routes; /* made of them */
+	size_t n_routes;
+	bool allow_private;
+	uint64_t pull_cache_octets, pull_limit_octets;
+	uint64_t pull_time_s, pull_silence_s, pull_again_s;
 	unsigned log_level; /* enum log_level */
 };
 

@@ -2,8 +2,8 @@
  * RNAQP: a session with a recipient's mail program.
  *
  * States: no account yet (only authenticate is answered); an account; a login
- * under way, a job at the writer, or a retrieve that waits (no further command
- * comes meanwhile). A login or job outlives its session only detached from it.
+ * under way, a job at the writer, a fetch, or a retrieve that waits (no further
+ * command comes meanwhile). A login or job outlives its session only detached from it.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "notify/app.h"
+#include "notify/fetch.h"
 #include "notify/rules.h"
 #include "session/daemon.h"
 #include "wire/frame.h"
@@ -32,6 +33,7 @@ struct query {
 	struct login_check *login;
 	uint32_t candidate; /* while LOGIN is under way: the mailbox whose password is checked */
 	struct query_job *job;
+	struct fetch *fetch;
 	struct rnaqp_retrieve waiting; /* what a waiting retrieve asked for */
 };
 
@@ -346,6 +348,10 @@ static void query_wake(void *state)
 {
 	struct query *q = state;
 
+	if (q->fetch != NULL) {
+		fetch_wake(q->fetch);
+		return;
+	}
 	waiters_remove(&q->waiter);
 	answer_retrieve(q, false);
 }
@@ -593,6 +599,7 @@ static void query_close(void *state)
 
 	waiters_remove(&q->waiter);
 	login_cancel(q->login);
+	fetch_cancel(q->fetch);
 	if (q->job != NULL) {
 		q->job->query = NULL; /* it lands all the same */
 	}
@@ -636,8 +643,20 @@ static void query_command(void *state, struct span body, uint64_t total)
 	case RNAQP_POLICY:
 		policy(q, &command.u.policy);
 		break;
+	case RNAQP_FETCH:
+		fetch_start(&q->fetch, q->session, q->worker, q->mailbox, &command.u.fetch);
+		break;
 	default:
 		server_reply_error(q->session, WIRE_STATUS_UNSUPPORTED, false, NULL, -1, false);
+	}
+}
+
+static void query_writable(void *state)
+{
+	struct query *q = state;
+
+	if (q->fetch != NULL) {
+		fetch_go_on(q->fetch);
 	}
 }
 
@@ -647,5 +666,6 @@ const struct server_protocol query_protocol = {
 	.classify = query_classify,
 	.command = query_command,
 	.wake = query_wake,
+	.writable = query_writable,
 	.close = query_close,
 };

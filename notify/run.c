@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "notify/admin.h"
 #include "notify/app.h"
+#include "notify/fetcher.h"
 #include "session/daemon.h"
 #include "session/program.h"
 
@@ -137,6 +138,7 @@ static int worker_start(void *app, struct daemon_worker *d, void **state, struct
 	if ((r = daemon_writer_attach(w->common.loop, a->writer, &w->common.writer,
 	                              &w->common.attachment)) != 0 ||
 	    (r = waiters_loop_create(a->waiters, w->common.loop, &w->common.waiters)) != 0 ||
+	    (r = fetcher_attach(a->fetcher, w->common.loop, &w->common.fetches)) != 0 ||
 	    (daemon_worker_number(d) == 0 && (r = sweep_start(&w->common, &w->sweep)) != 0)) {
 		worker_stop(app, w);
 		return err_set(e, r, "start a worker: %s", err_phrase(r));
@@ -155,6 +157,24 @@ static struct tls_options tls_of(const struct config *c)
 		.ca_file = c->ca_file,
 		.server = true,
 		.ask_client = true, /* stores show whom they speak for */
+	};
+}
+
+/* To senders' stores: they are not told whose agent this is. */
+static struct tls_options pull_tls_of(const struct config *c)
+{
+	return (struct tls_options) { .ca_file = c->ca_file };
+}
+
+static struct fetcher_settings pull_settings_of(const struct config *c)
+{
+	return (struct fetcher_settings) {
+		.cache_octets = c->pull_cache_octets,
+		.limit = c->pull_limit_octets,
+		.whole_us = c->pull_time_s * CLOCK_SECOND_US,
+		.silence_us = c->pull_silence_s * CLOCK_SECOND_US,
+		.again_us = c->pull_again_s * CLOCK_SECOND_US,
+		.allow_private = c->allow_private,
 	};
 }
 
@@ -207,8 +227,10 @@ static void measure(void *app, struct metrics *m)
 /* All that can fail comes before the first thing that changes. */
 static int apply(struct running *run, struct daemon *d, struct config *c, struct err_text *e)
 {
-	const struct tls_options tls = tls_of(c);
+	const struct tls_options tls = tls_of(c), pull_tls = pull_tls_of(c);
+	const struct fetcher_settings pull = pull_settings_of(c);
 	const struct server_limits limits = limits_of(c);
+	struct tls_config *pull_config = NULL;
 	struct app_settings *settings;
 	int r = check_certificate(c, false, e);
 
@@ -218,12 +240,15 @@ static int apply(struct running *run, struct daemon *d, struct config *c, struct
 	if ((settings = app_settings_create(c)) == NULL) {
 		return err_set(e, ERR_NOMEM, "reload: out of memory");
 	}
-	if ((r = daemon_reconfigure(d, &tls, &limits, e)) != 0) {
+	if ((r = tls_config_create(&pull_tls, &pull_config, e)) != 0 ||
+	    (r = daemon_reconfigure(d, &tls, &limits, e)) != 0) {
+		tls_config_drop(pull_config);
 		local_users_free(&settings->local_users);
 		free(settings);
 		return r;
 	}
 	app_settings_replace(&run->app, settings);
+	fetcher_configure(run->app.fetcher, pull_config, &pull);
 	log_set_level((enum log_level)c->log_level);
 	daemon_warn_restart(config_keys, &run->config, c);
 	return 0;
@@ -273,6 +298,23 @@ static int serve(struct running *run, struct err_text *e)
 	return daemon_run(&options, e);
 }
 
+static int start_fetcher(struct app *app, const struct config *c, struct err_text *e)
+{
+	const struct fetcher_options options = {
+		.data = c->data,
+		.locate = {
+			.servers = (const char *const *)c->dns_servers.item,
+			.n_servers = c->dns_servers.n,
+			.routes = c->routes,
+			.n_routes = c->n_routes,
+		},
+		.tls = pull_tls_of(c),
+		.settings = pull_settings_of(c),
+	};
+
+	return fetcher_start(&options, &app->fetcher, e);
+}
+
 static int start(struct app *app, struct config *c, struct err_text *e)
 {
 	/* Never made here: who has no mailboxes answers `noUser`, and senders give up on that. */
@@ -298,7 +340,7 @@ static int start(struct app *app, struct config *c, struct err_text *e)
 	    (r = waiters_create(&app->waiters)) != 0) {
 		return err_set(e, r, "start im2000-notify: %s", err_phrase(r));
 	}
-	return 0;
+	return start_fetcher(app, c, e);
 }
 
 /* What was counted since the last sweep. A failure costs the counts of a minute at most. */
@@ -322,6 +364,7 @@ static void keep_counts(struct app *app)
 
 static void stop(struct app *app)
 {
+	fetcher_stop(app->fetcher);
 	waiters_free(app->waiters);
 	flood_free(app->flood);
 	login_free(app->login);
