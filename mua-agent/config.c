@@ -22,6 +22,8 @@ const struct conf_key config_keys[] = {
 	  .help = "address:port of a DNS server; may repeat; without it the system's" },
 	{ .name = "allow-private", .type = CONF_BOOL, .offset = AT(allow_private), .initial = "no",
 	  .help = "whether a sender's store may be at a loopback or private address" },
+	{ .name = "early-data", .type = CONF_BOOL, .offset = AT(early_data), .initial = "yes",
+	  .help = "whether commands may go with the handshake, by tickets kept in data" },
 	{ .name = NULL },
 };
 

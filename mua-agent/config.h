@@ -29,6 +29,7 @@ struct config {
 	char *ca_file; /* NULL: the system's store */
 	struct conf_list route, dns_server;
 	bool allow_private;
+	bool early_data;
 	struct locate_route *routes;
 	size_t n_routes;
 	struct config_account *accounts; /* in the file's order; the first is the default */

@@ -1,11 +1,14 @@
 #include "mua-agent/line.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/file.h"
 #include "base/text.h"
 #include "message/decode.h"
+#include "wire/early.h"
 
 #define STREAM_OCTETS 65536
 
@@ -14,6 +17,7 @@ struct lines {
 	struct loop *loop;
 	struct locator *locator;
 	struct tls_config *tls;
+	char tickets[PATH_MAX]; /* the file that keeps them; "": none does */
 };
 
 struct line {
@@ -23,6 +27,20 @@ struct line {
 	struct err_text why;
 };
 
+/* Tickets are for early data: without it they would save no time worth a file. */
+static int load_tickets(struct lines *x, struct err_text *e)
+{
+	int r;
+
+	if (!x->config->early_data) {
+		return 0;
+	}
+	if ((r = file_path(x->config->data, "tickets", x->tickets, e)) == 0) {
+		tls_config_load_tickets(x->tls, x->tickets);
+	}
+	return r;
+}
+
 int lines_create(const struct config *c, struct lines **out, struct err_text *e)
 {
 	const struct locate_options locate = {
@@ -31,7 +49,10 @@ int lines_create(const struct config *c, struct lines **out, struct err_text *e)
 		.routes = c->routes,
 		.n_routes = c->n_routes,
 	};
-	const struct tls_options tls = { .ca_file = c->ca_file };
+	const struct tls_options tls = {
+		.ca_file = c->ca_file,
+		.early_octets = c->early_data ? EARLY_OCTETS : 0,
+	};
 	struct lines *x = calloc(1, sizeof *x);
 	int r;
 
@@ -41,7 +62,8 @@ int lines_create(const struct config *c, struct lines **out, struct err_text *e)
 	x->config = c;
 	if ((r = loop_create(&x->loop)) != 0) {
 		err_set(e, r, "start the event loop: %s", err_phrase(r));
-	} else if ((r = tls_config_create(&tls, &x->tls, e)) == 0) {
+	} else if ((r = tls_config_create(&tls, &x->tls, e)) == 0 &&
+	           (r = load_tickets(x, e)) == 0) {
 		r = locator_create(x->loop, &locate, &x->locator, e);
 	}
 	if (r != 0) {
@@ -59,6 +81,9 @@ void lines_free(struct lines *x)
 	}
 	if (x->locator != NULL) {
 		locator_free(x->locator);
+	}
+	if (x->tls != NULL && x->tickets[0] != '\0') {
+		(void)tls_config_save_tickets(x->tls, x->tickets); /* a full handshake more */
 	}
 	tls_config_drop(x->tls);
 	loop_free(x->loop);

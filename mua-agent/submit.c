@@ -163,6 +163,29 @@ static int send_data(struct submitting *s, struct line *l, uint64_t offset, stru
 	return talk_msoap(l, t, &c, 0, e);
 }
 
+/* All of a small message, in one frame, which may be early data. */
+static int send_whole(struct submitting *s, struct line *l, struct talk *t, struct err_text *e)
+{
+	struct msoap_command c = {
+		.kind = MSOAP_SUBMIT_CHUNK,
+		.u.submit_chunk = { .is_last = true, .data.size = s->q->message->size },
+	};
+	size_t n = 0;
+	ssize_t got = 1;
+
+	*t = (struct talk) { .msoap = on_chunk, .ctx = s };
+	snprintf(t->doing, sizeof t->doing, "submit to %.150s", s->q->account->store_domain);
+	while (got > 0 && n < s->q->message->size) {
+		got = prepare_octets(s->q->message, n, s->chunk + n, CHUNK - n);
+		n += got > 0 ? (size_t)got : 0;
+	}
+	if (n != s->q->message->size) {
+		return err_set(e, ERR_IO, "%s: the message cannot be read", t->doing);
+	}
+	c.u.submit_chunk.data.here = span_of(s->chunk, n);
+	return talk_msoap(l, t, &c, n, e);
+}
+
 /* --- one try ------------------------------------------------------------------------------ */
 
 static int converse(struct submitting *s, struct line *l, struct err_text *e)
@@ -173,7 +196,7 @@ static int converse(struct submitting *s, struct line *l, struct err_text *e)
 
 	if ((r = talk_login_store(l, &login, s->q->account, e)) != 0 ||
 	    (r = send_envelope(s, l, &envelope, e)) != 0 ||
-	    (at_once && (r = send_data(s, l, 0, &data, e)) != 0)) {
+	    (at_once && (r = send_whole(s, l, &data, e)) != 0)) {
 		return r;
 	}
 	if ((r = talk_finish(&login, e)) != 0 || (r = talk_finish(&envelope, e)) != 0 ||

@@ -27,6 +27,8 @@ const struct conf_key config_keys[] = {
 	  .help = "PEM file: the certificate's private key" },
 	{ .name = "ca-file", .type = CONF_PATH, .offset = AT(ca_file),
 	  .help = "PEM file: authorities that prove stores; without it the system's" },
+	{ .name = "early-data", .type = CONF_BOOL, .offset = AT(early_data), .initial = "yes",
+	  .help = "whether harmless commands are taken from a TLS client's first flight" },
 	{ .name = "listen-rnasp", .type = CONF_LIST, .offset = AT(listen_rnasp), .required = true,
 	  .restart = true, .help = "address:port or unix:path for stores; may repeat" },
 	{ .name = "listen-rnaqp", .type = CONF_LIST, .offset = AT(listen_rnaqp), .required = true,

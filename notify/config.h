@@ -14,6 +14,7 @@ struct config {
 	char *metrics; /* where they are served; NULL: nowhere */
 	struct conf_list local_user;
 	struct local_users local_users; /* made of them; their accounts are canonical mailboxes */
+	bool early_data;
 	uint64_t workers;
 	unsigned unverified; /* enum config_unverified */
 	unsigned strangers;  /* enum config_strangers */

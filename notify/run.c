@@ -11,6 +11,7 @@
 #include "notify/app.h"
 #include "notify/fetcher.h"
 #include "session/daemon.h"
+#include "wire/early.h"
 #include "session/program.h"
 
 #define SWEEP_US (60 * CLOCK_SECOND_US) /* between looks for notices whose time is over */
@@ -157,6 +158,7 @@ static struct tls_options tls_of(const struct config *c)
 		.ca_file = c->ca_file,
 		.server = true,
 		.ask_client = true, /* stores show whom they speak for */
+		.early_octets = c->early_data ? EARLY_OCTETS : 0,
 	};
 }
 

@@ -29,6 +29,8 @@ static const struct conf_key keys[] = {
 	  .help = "PEM file: the certificate's private key" },
 	{ .name = "ca-file", .type = CONF_PATH, .offset = AT(ca_file),
 	  .help = "PEM file: authorities that prove notification agents; without it the system's" },
+	{ .name = "early-data", .type = CONF_BOOL, .offset = AT(early_data), .initial = "yes",
+	  .help = "whether harmless commands are taken from a TLS client's first flight" },
 	{ .name = "listen-msoap", .type = CONF_LIST, .offset = AT(listen_msoap), .required = true,
 	  .restart = true, .help = "address:port or unix:path for originators; may repeat" },
 	{ .name = "listen-msrap", .type = CONF_LIST, .offset = AT(listen_msrap), .required = true,

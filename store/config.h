@@ -43,6 +43,7 @@ struct config {
 	uint64_t notify_connections;    /* to agents, in all */
 	uint64_t notify_connections_each; /* of those, to one address */
 	uint64_t workers;               /* 0: one for each core */
+	bool early_data;                /* takes TLS early data */
 	bool allow_private;             /* may connect to loopback and private addresses */
 	unsigned log_level;             /* enum log_level */
 

@@ -11,6 +11,7 @@
 #include "store/originator.h"
 #include "store/recipient.h"
 #include "store/service.h"
+#include "wire/early.h"
 #include "wire/frame.h"
 
 #define MIN_LIFETIME_S 60 /* a message that lives shorter could hardly be pulled */
@@ -67,6 +68,7 @@ static struct tls_options server_tls(const struct config *c)
 		.key = c->key,
 		.ca_file = c->ca_file,
 		.server = true,
+		.early_octets = c->early_data ? EARLY_OCTETS : 0,
 	};
 }
 

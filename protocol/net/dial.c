@@ -37,6 +37,8 @@ struct dial {
 	struct tls_config *tls; /* one reference; NULL for a UNIX socket */
 	bool allow_private;
 	char *unix_path;
+	struct span (*early)(void *ctx);
+	void *early_ctx;
 	void (*done)(void *ctx, int error, struct stream *stream, const char *why);
 	void *ctx;
 	struct locate_lookup *lookup;
@@ -168,6 +170,23 @@ static int connecting_socket(const struct address *a)
 	return -number;
 }
 
+/* Takes FD over. 0 or an error of the stream. */
+static int start_stream(struct dial *d, int fd, struct stream **out)
+{
+	struct span early = d->early != NULL ? d->early(d->early_ctx) : span_of(NULL, 0);
+	int rc;
+
+	if (d->unix_path == NULL)
+		return tls_connect_early(d->loop, fd, d->tls, d->domain, locate_alpn(d->service),
+		                         early, out);
+	rc = stream_plain_create(d->loop, fd, out);
+	if (rc == 0 && early.n > 0 && stream_write(*out, early.p, early.n) != (ssize_t)early.n) {
+		stream_free(*out);
+		rc = ERR_NOMEM;
+	}
+	return rc;
+}
+
 /* True when the attempt is under way. */
 static bool start_attempt(struct dial *d, const struct address *address)
 {
@@ -185,11 +204,7 @@ static bool start_attempt(struct dial *d, const struct address *address)
 	}
 	a->dial = d;
 	a->address = *address;
-	if (d->unix_path != NULL)
-		rc = stream_plain_create(d->loop, fd, &a->stream);
-	else
-		rc = tls_connect(d->loop, fd, d->tls, d->domain, locate_alpn(d->service),
-		                 &a->stream);
+	rc = start_stream(d, fd, &a->stream);
 	if (rc < 0) {
 		free(a);
 		note(d, FAULT_SERVER, where_of(d, address, text, sizeof text), err_phrase(rc));
@@ -322,6 +337,8 @@ struct dial *dial_start(struct loop *l, const char *domain, enum locate_service 
 	d->allow_private = options->allow_private;
 	d->done = done;
 	d->ctx = ctx;
+	d->early = options->early;
+	d->early_ctx = options->early_ctx;
 	if (options->unix_path == NULL)
 		d->tls = tls_config_hold(options->tls);
 	if (span_copy(span_str(domain), d->domain, sizeof d->domain) < 0 || begin(d, options) < 0) {

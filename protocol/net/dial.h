@@ -22,6 +22,12 @@ struct dial_options {
 	 */
 	const struct address *literals;
 	size_t n_literals;
+	/*
+	 * Asked at each address's turn: the first octets that the stream says, which may be repeated
+	 * (tls_connect_early); the same each time, whichever address answers. NULL: none.
+	 */
+	struct span (*early)(void *ctx);
+	void *early_ctx;
 };
 
 struct dial;

@@ -590,6 +590,11 @@ void stream_info(const struct stream *s, struct stream_info *out)
 	s->ops->info(s, out);
 }
 
+bool stream_is_early(const struct stream *s)
+{
+	return s->early;
+}
+
 bool stream_peer_covers(const struct stream *s, const char *domain)
 {
 	return s->ops->covers(s, domain);

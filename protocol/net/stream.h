@@ -71,6 +71,13 @@ void stream_finish(struct stream *s);
 /* At once, without a word to the peer if something waits. No callback after this. NULL is fine. */
 void stream_free(struct stream *s);
 
+/*
+ * A server's stream that has opened by early data of TLS (RFC 8446 section 2.3), whose handshake is
+ * not over: what was read so far may have been recorded elsewhere and sent again, and the peer's
+ * certificate does not count yet. Reading goes on with the handshake, and ends this.
+ */
+bool stream_is_early(const struct stream *s);
+
 struct stream_info {
 	struct address peer;
 	uint64_t octets_in, octets_out; /* on the wire */

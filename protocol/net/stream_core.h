@@ -75,6 +75,7 @@ struct stream {
 	bool hung_up;      /* libuv gave up the socket (error, reset): reading finds out why */
 	bool send_failed;  /* output goes nowhere; what came before can still be read */
 	bool finish_asked; /* before OPEN: acted on once open */
+	bool early;        /* the transport's: see stream_is_early */
 	bool freed;        /* only libuv still knows the memory */
 	struct buf out;    /* octets for the wire */
 	size_t turn_octets; /* taken by stream_write in this turn, and before it what is held */

@@ -161,7 +161,9 @@ static int encrypt(struct tls_stream *t, const uint8_t *p, size_t n)
 
 	while (n > 0) {
 		ERR_clear_error();
-		if (SSL_write_ex(t->ssl, p, n, &done) != 1) {
+		/* Before the handshake is over only this one does not wait for its end. */
+		if ((t->base.early ? SSL_write_early_data(t->ssl, p, n, &done)
+		                   : SSL_write_ex(t->ssl, p, n, &done)) != 1) {
 			fail_by_reason(t, "TLS");
 			return ERR_TLS;
 		}
@@ -193,14 +195,13 @@ static bool server_is_verified(struct tls_stream *t)
 	       && tls_verify_covers(peer, t->domain);
 }
 
-static bool client_is_verified(struct tls_stream *t)
+void tls_client_known(struct tls_stream *t)
 {
 	X509 *peer = t->config->ask_client ? SSL_get0_peer_certificate(t->ssl) : NULL;
 
-	if (peer == NULL || SSL_get_verify_result(t->ssl) != X509_V_OK)
-		return false;
 	/* A ticket brings a certificate back that may have ended since. */
-	return !SSL_session_reused(t->ssl) || tls_verify_in_time(peer);
+	t->verified = peer != NULL && SSL_get_verify_result(t->ssl) == X509_V_OK
+	              && (!SSL_session_reused(t->ssl) || tls_verify_in_time(peer));
 }
 
 static const char *agreed_protocol(const struct tls_stream *t)
@@ -217,6 +218,7 @@ static const char *agreed_protocol(const struct tls_stream *t)
 	return NULL;
 }
 
+/* Of a server's early stream it is not over, but its own part is. */
 static void finish_handshake(struct tls_stream *t)
 {
 	struct stream *s = &t->base;
@@ -233,8 +235,9 @@ static void finish_handshake(struct tls_stream *t)
 			stream_core_fail(s, ERR_TLS, "certificate is not verified");
 			return;
 		}
-	} else {
-		t->verified = client_is_verified(t);
+		tls_early_settle(t);
+	} else if (!s->early) {
+		tls_client_known(t);
 	}
 	stream_core_opened(s);
 	/* In the same flight as the handshake's last message. */
@@ -244,21 +247,37 @@ static void finish_handshake(struct tls_stream *t)
 static void tls_advance(struct stream *s)
 {
 	struct tls_stream *t = tls_of(s);
-	int rc;
+	int rc = 0;
 
 	ERR_clear_error();
-	rc = SSL_do_handshake(t->ssl);
-	if (rc == 1) {
+	if (t->protocols == NULL)
+		tls_early_send(t);
+	else
+		s->early = tls_early_begin(t, &rc);
+	if (s->early) {
 		finish_handshake(t);
 		return;
 	}
-	switch (SSL_get_error(t->ssl, rc)) {
-	case SSL_ERROR_WANT_READ:
-		break;
-	default:
+	if (rc < 0)
+		return;
+	rc = SSL_do_handshake(t->ssl);
+	if (rc == 1)
+		finish_handshake(t);
+	else
+		tls_stalled(t, rc);
+}
+
+int tls_stalled(struct tls_stream *t, int rc)
+{
+	struct stream *s = &t->base;
+
+	if (SSL_get_error(t->ssl, rc) == SSL_ERROR_WANT_READ)
+		return ERR_AGAIN;
+	if (s->state == STREAM_OPEN && !s->early)
+		fail_open(t);
+	else
 		fail_handshake(t);
-		break;
-	}
+	return s->error;
 }
 
 /* --- the stream's functions --------------------------------------------------------------- */
@@ -273,6 +292,13 @@ static ssize_t tls_read(struct stream *s, void *p, size_t n)
 		return ERR_AGAIN;
 	ERR_clear_error();
 	t->wants_out = false;
+	if (s->early) {
+		ssize_t early = tls_early_read(t, p, n);
+
+		t->drained = early < 0;
+		if (early != 0)
+			return early;
+	}
 	rc = SSL_read_ex(t->ssl, p, n, &got);
 	t->drained = rc != 1;
 	if (rc == 1)
@@ -288,8 +314,7 @@ static ssize_t tls_read(struct stream *s, void *p, size_t n)
 	case SSL_ERROR_ZERO_RETURN:
 		return 0;
 	default:
-		fail_open(t);
-		return s->error;
+		return tls_stalled(t, rc);
 	}
 }
 
@@ -331,7 +356,7 @@ static bool tls_pending(const struct stream *s)
 	if (t->wants_out)
 		return s->out.n < STREAM_OUT_LIMIT;
 	/* SSL_has_pending alone is not enough: it counts the beginning of a record too. */
-	return !t->drained && SSL_has_pending(t->ssl);
+	return t->ahead.n > 0 || (!t->drained && SSL_has_pending(t->ssl));
 }
 
 static void tls_goodbye(struct stream *s)
@@ -376,6 +401,7 @@ static void tls_release(struct stream *s)
 	tls_config_drop(t->config);
 	t->config = NULL;
 	buf_free(&t->plain);
+	buf_free(&t->ahead);
 	free(t->domain);
 	free(t->protocol);
 	free(t->why);
@@ -408,6 +434,7 @@ static struct tls_stream *tls_new(struct tls_config *c)
 		return NULL;
 	t->config = tls_config_hold(c);
 	buf_init(&t->plain, 0);
+	buf_init(&t->ahead, 0);
 	pthread_once(&once, make_socket_method);
 	t->ssl = SSL_new(c->ctx);
 	bio = socket_method != NULL ? BIO_new(socket_method) : NULL;
@@ -482,9 +509,17 @@ static int set_target(struct tls_stream *t, const char *domain, const char *alpn
 int tls_connect(struct loop *l, int fd, struct tls_config *c, const char *domain,
                 const char *alpn, struct stream **out)
 {
+	return tls_connect_early(l, fd, c, domain, alpn, span_of(NULL, 0), out);
+}
+
+int tls_connect_early(struct loop *l, int fd, struct tls_config *c, const char *domain,
+                      const char *alpn, struct span early, struct stream **out)
+{
 	struct tls_stream *t = tls_new(c);
 	int rc = t == NULL ? ERR_NOMEM : set_target(t, domain, alpn);
 
+	if (rc == 0)
+		rc = buf_add(&t->plain, early.p, early.n);
 	if (rc < 0) {
 		if (t != NULL)
 			tls_release(&t->base);
@@ -492,6 +527,7 @@ int tls_connect(struct loop *l, int fd, struct tls_config *c, const char *domain
 		close(fd);
 		return rc;
 	}
+	t->early_octets = early.n;
 	SSL_set_connect_state(t->ssl);
 	return tls_start(t, l, fd, out);
 }

@@ -1,8 +1,8 @@
 /*
  * TLS 1.3 (RFC 8446) as protocol.md section 3 wants it: ALPN (RFC 7301)
  * required, SNI, DNS-ID checks, a client certificate where the configuration
- * has one, tickets. Certificates of a peer are checked for the purpose of a
- * TLS server at both ends, since public CAs issue nothing else.
+ * has one, tickets, early data. Certificates of a peer are checked for the
+ * purpose of a TLS server at both ends, since public CAs issue nothing else.
  */
 #ifndef IM2000_NET_TLS_H
 #define IM2000_NET_TLS_H
@@ -19,6 +19,11 @@ struct tls_options {
 	bool server;
 	/* Server: ask for a certificate; a missing or bad one does not end the handshake. */
 	bool ask_client;
+	/*
+	 * Server: octets of early data (RFC 8446 section 2.3) taken from a connection; each first
+	 * flight is taken once. Client: not 0 if it may send any. 0: none.
+	 */
+	uint32_t early_octets;
 };
 
 /*
@@ -36,8 +41,18 @@ uint64_t tls_config_expires_us(const struct tls_config *c);
 bool tls_config_covers(const struct tls_config *c, const char *domain);
 
 /*
+ * Client: the tickets that an earlier run left in PATH, where they belong to the same CA file. One
+ * that is missing, damaged, or not the user's alone (mode 0600) is as good as none.
+ */
+void tls_config_load_tickets(struct tls_config *c, const char *path);
+/* Writes those that are left (at most 64, the newest) in place of PATH, where any came or went
+ * since. 0, ERR_IO, ERR_NOMEM: nothing is lost but time. */
+int tls_config_save_tickets(struct tls_config *c, const char *path);
+
+/*
  * Server side of FD (taken over in any case). ALPN: the protocols this address
- * serves, NULL-terminated, static. No match: the handshake fails.
+ * serves, NULL-terminated, static. No match: the handshake fails. The stream may
+ * open by early data, see stream_is_early.
  */
 int tls_accept(struct loop *l, int fd, struct tls_config *c, const char *const *alpn,
                struct stream **out);
@@ -45,5 +60,14 @@ int tls_accept(struct loop *l, int fd, struct tls_config *c, const char *const *
 /* Client side: DOMAIN is sent as SNI and must be covered by the server's certificate. */
 int tls_connect(struct loop *l, int fd, struct tls_config *c, const char *domain,
                 const char *alpn, struct stream **out);
+
+/*
+ * The same, with the first octets that the stream says, before all that is written to it. They go
+ * with the first flight where a ticket allows it, so that a server may act on them before the
+ * handshake is over, and more than once when somebody repeats them: see wire/early.h. Else, and
+ * when the server does not take them so, they go after the handshake.
+ */
+int tls_connect_early(struct loop *l, int fd, struct tls_config *c, const char *domain,
+                      const char *alpn, struct span early, struct stream **out);
 
 #endif

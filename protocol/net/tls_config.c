@@ -144,17 +144,21 @@ static int select_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_n
 	return SSL_TLSEXT_ERR_ALERT_FATAL;
 }
 
-static int set_server(SSL_CTX *ctx, bool ask_client, const struct tls_options *options,
-                      struct err_text *e)
+static int set_server(struct tls_config *c, const struct tls_options *options, struct err_text *e)
 {
+	SSL_CTX *ctx = c->ctx;
+
 	SSL_CTX_set_client_hello_cb(ctx, require_alpn, NULL);
 	SSL_CTX_set_alpn_select_cb(ctx, select_alpn, NULL);
 	/* Tickets hold all there is to a session, the client's certificate with its check too. */
 	SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
-	SSL_CTX_set_num_tickets(ctx, 1);
+	/* A client that hangs up on the answer to its early data gets no new one: these must do. */
+	SSL_CTX_set_num_tickets(ctx, options->early_octets > 0 ? 4 : 1);
 	if (SSL_CTX_set_session_id_context(ctx, (const unsigned char *)"im2000", 6) != 1)
 		return ERR_NOMEM;
-	if (!ask_client)
+	if (tls_early_serve(c, options->early_octets) < 0)
+		return ERR_NOMEM;
+	if (!c->ask_client)
 		return 0;
 	if (set_checks(ctx) < 0)
 		return ERR_NOMEM;
@@ -179,7 +183,10 @@ static int set_client(struct tls_config *c, const struct tls_options *options, s
 	SSL_CTX_set_session_cache_mode(c->ctx,
 	                               SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
 	SSL_CTX_sess_set_new_cb(c->ctx, on_ticket);
+	c->early = options->early_octets > 0;
 	if (set_checks(c->ctx) < 0 || tls_sessions_create(&c->sessions) < 0)
+		return ERR_NOMEM;
+	if (tls_tickets_trust(options, c->trust) == ERR_NOMEM)
 		return ERR_NOMEM;
 	return load_trust(c->ctx, options, e);
 }
@@ -200,8 +207,7 @@ static int set_all(struct tls_config *c, const struct tls_options *options, stru
 	rc = load_own(c->ctx, options, e);
 	if (rc < 0)
 		return rc;
-	return options->server ? set_server(c->ctx, options->ask_client, options, e) :
-	       set_client(c, options, e);
+	return options->server ? set_server(c, options, e) : set_client(c, options, e);
 }
 
 int tls_config_create(const struct tls_options *options, struct tls_config **out,
@@ -241,6 +247,7 @@ void tls_config_drop(struct tls_config *c)
 	if (c == NULL || atomic_fetch_sub_explicit(&c->refs, 1, memory_order_acq_rel) != 1)
 		return;
 	SSL_CTX_free(c->ctx);
+	tls_hellos_free(c->hellos);
 	tls_sessions_free(c->sessions);
 	free(c);
 }

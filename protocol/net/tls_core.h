@@ -11,13 +11,17 @@
 #include "net/tls.h"
 
 struct tls_sessions;
+struct tls_hellos;
 
-/* Nothing but REFS changes once it is made, and SESSIONS guards itself. */
+/* Nothing but REFS changes once it is made; SESSIONS and HELLOS guard themselves. */
 struct tls_config {
 	SSL_CTX *ctx;
 	atomic_uint refs;
 	bool ask_client;
+	bool early;                    /* a client's: may send early data */
+	struct tls_hellos *hellos;     /* of a server that takes early data, else NULL */
 	struct tls_sessions *sessions; /* of a client, NULL of a server */
+	unsigned char trust[32];       /* of a client: which CAs, for tickets that outlast it */
 };
 
 struct tls_stream {
@@ -29,6 +33,10 @@ struct tls_stream {
 	char *protocol;               /* client: what must be agreed on */
 	const char *alpn;             /* once open: what was agreed on */
 	struct buf plain;             /* written but not encrypted yet */
+	struct buf ahead;             /* server: early data that came before `opened` */
+	size_t early_octets;          /* client: so many of `plain` may be early data */
+	bool early_sent;              /* client: they were, taken or not */
+	bool early_over;              /* server: all early data were read, if there were any */
 	bool drained;      /* SSL_read found nothing more in the socket */
 	bool wants_out;    /* SSL_read must write first, and the output buffer is full */
 	bool got_ticket;   /* reading one makes OpenSSL take a write buffer that nobody gives back */
@@ -56,6 +64,37 @@ uint64_t tls_verify_time_us(const ASN1_TIME *t);
 /* The time of now lies within the certificate's validity. */
 bool tls_verify_in_time(const X509 *certificate);
 
+/* --- tls.c, for tls_early.c --------------------------------------------------------------- */
+
+/* An OpenSSL call on an open stream, or in its handshake, returned RC: ERR_AGAIN when it waits for
+ * the peer, else the stream has failed. */
+int tls_stalled(struct tls_stream *t, int rc);
+/* Of the server: the handshake is over, and says who the client is. */
+void tls_client_known(struct tls_stream *t);
+
+/* --- tls_early.c: early data -------------------------------------------------------------- */
+
+/* A server's configuration takes OCTETS of them from each connection. 0 or ERR_NOMEM. */
+int tls_early_serve(struct tls_config *c, uint32_t octets);
+void tls_hellos_free(struct tls_hellos *x); /* NULL is fine */
+
+/* Server, OPENING: true when early data have come, so that the stream opens by them. False: *RC is
+ * 0 when the handshake goes on as any other, else what tls_stalled said. */
+bool tls_early_begin(struct tls_stream *t, int *rc);
+/* Server, while the stream is early: > 0 octets into P; 0: the handshake is over, the stream is as
+ * any other; else as stream_read. */
+ssize_t tls_early_read(struct tls_stream *t, void *p, size_t n);
+
+/* Client, connected, nothing said yet: sends the early octets where a ticket allows. */
+void tls_early_send(struct tls_stream *t);
+/* Client, the handshake is done: what the server has taken is not sent again. */
+void tls_early_settle(struct tls_stream *t);
+
+/* --- tls_tickets.c: a client's tickets from one run to the next ---------------------------- */
+
+/* Which CAs OPTIONS trust, into TRUST. 0 or ERR_NOMEM, ERR_IO. */
+int tls_tickets_trust(const struct tls_options *options, unsigned char trust[32]);
+
 /* --- tls_sessions.c: tickets that a client holds ------------------------------------------ */
 
 int tls_sessions_create(struct tls_sessions **out); /* 0 or ERR_NOMEM */
@@ -66,5 +105,12 @@ void tls_sessions_put(struct tls_sessions *x, const char *domain, const char *pr
 /* The newest that can still be used, now the caller's: a ticket is used once (RFC 8446 appendix
  * C.4), so that connections cannot be told to be the same client's. NULL: none. Any thread. */
 SSL_SESSION *tls_sessions_take(struct tls_sessions *x, const char *domain, const char *protocol);
+/* Calls SHOW for the N newest at most, oldest first, under the lock. */
+void tls_sessions_show(struct tls_sessions *x, size_t n,
+                       void (*show)(void *ctx, const char *domain, const char *protocol,
+                                    SSL_SESSION *session),
+                       void *ctx);
+/* Whether any were put or taken since this was called with SET. */
+bool tls_sessions_changed(struct tls_sessions *x, bool reset);
 
 #endif

@@ -22,6 +22,7 @@ struct slot {
 struct tls_sessions {
 	pthread_mutex_t lock;
 	uint64_t clock;
+	bool changed; /* since tls_sessions_changed was asked */
 	struct slot slots[SETS][WAYS];
 };
 
@@ -94,6 +95,7 @@ void tls_sessions_put(struct tls_sessions *x, const char *domain, const char *pr
 	fresh.age = ++x->clock;
 	slot_clear(worst);
 	*worst = fresh;
+	x->changed = true;
 	pthread_mutex_unlock(&x->lock);
 }
 
@@ -133,7 +135,54 @@ SSL_SESSION *tls_sessions_take(struct tls_sessions *x, const char *domain, const
 			best->session = NULL;
 		}
 		slot_clear(best);
+		x->changed = true;
 	}
 	pthread_mutex_unlock(&x->lock);
 	return found;
+}
+
+bool tls_sessions_changed(struct tls_sessions *x, bool reset)
+{
+	bool changed;
+
+	pthread_mutex_lock(&x->lock);
+	changed = x->changed;
+	if (reset)
+		x->changed = false;
+	pthread_mutex_unlock(&x->lock);
+	return changed;
+}
+
+/* The oldest that is newer than AGE; NULL: none. Under the lock. */
+static const struct slot *next_after(const struct tls_sessions *x, uint64_t age)
+{
+	const struct slot *best = NULL;
+
+	for (size_t i = 0; i < SETS; i++)
+		for (size_t j = 0; j < WAYS; j++) {
+			const struct slot *slot = &x->slots[i][j];
+
+			if (slot->session != NULL && slot->age > age
+			    && (best == NULL || slot->age < best->age))
+				best = slot;
+		}
+	return best;
+}
+
+void tls_sessions_show(struct tls_sessions *x, size_t n,
+                       void (*show)(void *ctx, const char *domain, const char *protocol,
+                                    SSL_SESSION *session),
+                       void *ctx)
+{
+	const struct slot *slot = NULL;
+	size_t held = 0;
+
+	pthread_mutex_lock(&x->lock);
+	while ((slot = next_after(x, slot == NULL ? 0 : slot->age)) != NULL)
+		held++;
+	while ((slot = next_after(x, slot == NULL ? 0 : slot->age)) != NULL) {
+		if (held-- <= n && usable(slot->session))
+			show(ctx, slot->domain, slot->protocol, slot->session);
+	}
+	pthread_mutex_unlock(&x->lock);
 }

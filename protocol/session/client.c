@@ -11,6 +11,7 @@
 
 #include "base/buf.h"
 #include "base/clock.h"
+#include "wire/early.h"
 #include "wire/frame.h"
 
 #define RESPONSE_OCTETS (1U << 20)
@@ -52,6 +53,9 @@ struct client {
 	size_t pending;
 	uint64_t filler;       /* octets that the frame being sent still promises, see answer_early */
 	struct buf in;
+	struct buf early;      /* DIALLING: what `sending` and those before it said in advance */
+	bool early_asked;
+	const char *alpn;
 	uint64_t body_left;    /* of the streamed response that `first` receives */
 	bool streaming;        /* `first` has had its response's head */
 	bool blocked;          /* the stream has no room; `writable` will come */
@@ -77,6 +81,8 @@ static void leave(struct client *c)
 	c->depth--;
 	if (c->depth > 0)
 		return;
+	if (c->phase == ENDED || c->freed)
+		buf_free(&c->early);
 	if (c->phase == ENDED)
 		buf_free(&c->in); /* not sooner: a callback may have a view of it */
 	if (c->freed)
@@ -440,11 +446,38 @@ static void on_dialled(void *ctx, int error, struct stream *stream, const char *
 	}
 	c->stream = stream;
 	c->phase = OPEN;
+	buf_free(&c->early); /* the stream has it */
 	c->progress_us = clock_mono_us();
 	stream_set_handler(stream, &stream_calls, c);
 	enter(c);
 	send_requests(c, true);
 	leave(c);
+}
+
+/* R is a whole command that may be said in advance, and there is room for it. */
+static bool may_be_early(const struct client *c, const struct client_request *r)
+{
+	struct span frame = r->call.frame;
+
+	return r->tail_left == 0 && !r->cancelled && c->early.n + frame.n <= EARLY_OCTETS
+	       && early_allowed(c->alpn, span_after(frame, FRAME_PREFIX), frame.n - FRAME_PREFIX);
+}
+
+/* For dial: what is queued now, in order. From then on that is as good as sent. */
+static struct span early_octets(void *ctx)
+{
+	struct client *c = ctx;
+
+	while (!c->early_asked && c->sending != NULL && may_be_early(c, c->sending)) {
+		struct client_request *r = c->sending;
+
+		if (buf_add(&c->early, r->frame, r->call.frame.n) < 0)
+			break;
+		r->sent = r->call.frame.n;
+		c->sending = r->next;
+	}
+	c->early_asked = true;
+	return buf_view(&c->early);
 }
 
 /* Forgets R as far as its state allows; its caller hears no more of it. */
@@ -545,10 +578,12 @@ static void on_timer(void *ctx)
 int client_create(struct loop *l, const struct client_options *options, struct client **out)
 {
 	struct client *c = calloc(1, sizeof *c);
+	struct dial_options dial = options->dial;
 
 	if (c == NULL)
 		return ERR_NOMEM;
 	c->loop = l;
+	c->alpn = locate_alpn(options->service);
 	c->response_octets = options->response_octets != 0 ? options->response_octets
 	                                                   : RESPONSE_OCTETS;
 	c->closed = options->closed;
@@ -556,9 +591,12 @@ int client_create(struct loop *l, const struct client_options *options, struct c
 	snprintf(c->name, sizeof c->name, "%s %s", options->domain,
 	         locate_service_name(options->service));
 	buf_init(&c->in, 0);
+	buf_init(&c->early, 0);
+	dial.early = early_octets;
+	dial.early_ctx = c;
 	if (loop_timer_create(l, on_timer, c, &c->timer) < 0)
 		goto no_timer;
-	c->dial = dial_start(l, options->domain, options->service, &options->dial, on_dialled, c);
+	c->dial = dial_start(l, options->domain, options->service, &dial, on_dialled, c);
 	if (c->dial == NULL)
 		goto no_dial;
 	*out = c;

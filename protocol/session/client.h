@@ -16,7 +16,10 @@ struct client_request;
 struct client_options {
 	const char *domain; /* canonical; copied */
 	enum locate_service service;
-	struct dial_options dial; /* what it points to: as dial_start wants it */
+	/* What it points to: as dial_start wants it. `early` is the client's own: what is queued when
+	 * the first address has its turn and may be early data (wire/early.h) goes with the handshake
+	 * where `tls` has tickets and allows it. */
+	struct dial_options dial;
 	uint32_t response_octets; /* a response that is collected whole: at most this; 0: 1 MiB */
 	/*
 	 * The connection ended (or was never made). Comes once, after each queued request has

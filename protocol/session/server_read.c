@@ -1,6 +1,7 @@
 /* The server's side of a session: from octets to commands. See server_state.h. */
 #include "base/log.h"
 #include "session/server_state.h"
+#include "wire/early.h"
 #include "wire/frame.h"
 
 /* What one session has of one turn of the loop before the others have theirs. */
@@ -134,6 +135,15 @@ static enum server_frame classify(struct server_session *s, struct span head, ui
 	return SERVER_TOO_BIG;
 }
 
+/*
+ * Early data may be somebody's copy of them: a command that is not harmless then waits until the
+ * handshake is over. What a client may send before that is little, so `in` stays small.
+ */
+static bool must_wait(const struct server_session *s, struct span head, uint64_t total)
+{
+	return stream_is_early(s->stream) && !early_allowed(s->protocol->alpn, head, total);
+}
+
 /* Toward the next command. */
 static bool step_frame(struct server_session *s)
 {
@@ -166,6 +176,8 @@ static bool step_frame(struct server_session *s)
 	if (s->phase != READING)
 		return s->phase != OVER;
 	s->whole = how == SERVER_WHOLE;
+	if (must_wait(s, head, total))
+		return fill(s, 0) || !stream_is_early(s->stream);
 	if (how == SERVER_STREAM || (how == SERVER_WHOLE && head.n == total))
 		return give(s, head, total, how == SERVER_STREAM);
 	return fill(s, how == SERVER_WHOLE ? total - head.n : 0);

@@ -5,7 +5,7 @@
  * --data DIR: the store's data directory; then the pull is the first recipient's, whose reading
  * the store notes. Without it, the originator's.
  * --depth N: requests that wait at once on the connection (1: each waits for the one before).
- * --new: a connection for each. --resume: with tickets.
+ * --new: a connection for each. --resume: with tickets. --early: and the request as early data.
  * Each connection pulls once before the clock starts.
  */
 #include <stdio.h>
@@ -24,7 +24,7 @@ struct bench {
 	struct address address;
 	const char *domain, *ca, *ids, *data;
 	uint64_t count, depth, size;
-	bool fresh, resume;
+	bool fresh, resume, early;
 	struct load *load;
 	struct target *target;
 	struct conn *conn;
@@ -193,6 +193,7 @@ int main(int argc, char **argv)
 		{ "size", TOOL_SIZE, &b.size, false },
 		{ "new", TOOL_FLAG, &b.fresh, false },
 		{ "resume", TOOL_FLAG, &b.resume, false },
+		{ "early", TOOL_FLAG, &b.early, false },
 		{ NULL, 0, NULL, false },
 	};
 	struct target_options target = { .alpn = "im2000-msrap/1" };
@@ -204,7 +205,8 @@ int main(int argc, char **argv)
 	target.address = b.address;
 	target.domain = b.domain;
 	target.ca_file = b.ca;
-	target.resume = b.resume;
+	target.resume = b.resume || b.early;
+	target.early = b.early;
 	b.began_us = tool_zero(b.depth * sizeof *b.began_us);
 	b.load = load_create();
 	b.target = target_create(b.load, &target);
@@ -213,6 +215,7 @@ int main(int argc, char **argv)
 	tool_report(b.done - 1, clock_mono_us() - b.start_us, &b.times);
 	tool_report_number("octets", b.octets);
 	tool_report_number("resumed", target_resumed(b.target));
+	tool_report_number("early", target_early(b.target));
 	tool_report_end();
 	target_free(b.target);
 	load_free(b.load);

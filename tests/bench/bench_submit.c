@@ -4,7 +4,8 @@
  *
  * Each connection sends one message that is not counted; the clock starts when all have.
  *
- * --new: a connection for each message. --resume: with the tickets of earlier ones.
+ * --new: a connection for each message. --resume: with the tickets of earlier ones. --early: and
+ * what is said at once as early data, as im2000 does.
  * --wait: the octets wait for the envelope's answer; else envelope and octets are one flight.
  * --exactly-once: with a submissionId each, as a client does that may have to say it again.
  * --recipients N: N of them a message; --to then has a '#', which becomes a number.
@@ -26,7 +27,7 @@ struct bench {
 	struct address address;
 	const char *domain, *ca, *account, *password, *to, *ids;
 	uint64_t at_once, count, size, seconds, recipients;
-	bool fresh, resume, wait, exactly_once, later;
+	bool fresh, resume, early, wait, exactly_once, later;
 	struct load *load;
 	struct target *target;
 	struct buf login, envelope, chunk;
@@ -186,6 +187,7 @@ static void run(struct bench *b)
 	tool_report(b->done, clock_mono_us() - b->start_us, &b->times);
 	tool_report_number("handshakes", target_handshakes(b->target));
 	tool_report_number("resumed", target_resumed(b->target));
+	tool_report_number("early", target_early(b->target));
 	tool_report_end();
 	target_free(b->target);
 	load_free(b->load);
@@ -213,6 +215,7 @@ int main(int argc, char **argv)
 		{ "ids", TOOL_TEXT, &b.ids, false },
 		{ "new", TOOL_FLAG, &b.fresh, false },
 		{ "resume", TOOL_FLAG, &b.resume, false },
+		{ "early", TOOL_FLAG, &b.early, false },
 		{ "wait", TOOL_FLAG, &b.wait, false },
 		{ "exactly-once", TOOL_FLAG, &b.exactly_once, false },
 		{ "later", TOOL_FLAG, &b.later, false },
@@ -226,7 +229,8 @@ int main(int argc, char **argv)
 	target.address = b.address;
 	target.domain = b.domain;
 	target.ca_file = b.ca;
-	target.resume = b.resume;
+	target.resume = b.resume || b.early;
+	target.early = b.early;
 	if (b.ids != NULL && (b.ids_file = fopen(b.ids, "w")) == NULL)
 		tool_fatal("%s cannot be written", b.ids);
 	b.load = load_create();

@@ -26,6 +26,7 @@ struct conn {
 	bool connected, open, closed, finished, wants_write;
 	struct buf in;  /* came and was not taken */
 	struct buf out; /* to be sent */
+	size_t early;   /* so many octets of OUT are in the first flight */
 	struct conn *prev, *next; /* of the target */
 	struct conn *dirty;       /* the next of those that may have something to send */
 	bool is_dirty;
@@ -38,7 +39,7 @@ struct target {
 	struct conn *conns;
 	SSL_SESSION *tickets[TICKETS_MAX];
 	size_t n_tickets;
-	uint64_t handshakes, resumed;
+	uint64_t handshakes, resumed, early;
 };
 
 struct load {
@@ -171,6 +172,11 @@ uint64_t target_handshakes(const struct target *t)
 uint64_t target_resumed(const struct target *t)
 {
 	return t->resumed;
+}
+
+uint64_t target_early(const struct target *t)
+{
+	return t->early;
 }
 
 /* ---- one connection ----------------------------------------------------------------- */
@@ -352,12 +358,35 @@ static void flush(struct conn *c)
 		watch(c, EPOLL_CTL_MOD, blocked);
 }
 
+/* What waits goes with the first flight. */
+static void send_early(struct conn *c)
+{
+	const SSL_SESSION *session = SSL_get0_session(c->ssl);
+	struct span out = buf_view(&c->out);
+
+	if (!c->target->o.early || session == NULL || out.n == 0 ||
+	    SSL_SESSION_get_max_early_data(session) < out.n)
+		return;
+	if (SSL_write_early_data(c->ssl, out.p, out.n, &c->early) != 1)
+		fail_ssl("early data");
+}
+
+/* What the server did not take is sent again. */
+static void settle_early(struct conn *c)
+{
+	if (c->early == 0 || SSL_get_early_data_status(c->ssl) != SSL_EARLY_DATA_ACCEPTED)
+		return;
+	buf_consume(&c->out, c->early);
+	c->target->early++;
+}
+
 static void on_open(struct conn *c)
 {
 	c->open = true;
 	if (c->ssl != NULL) {
 		c->target->handshakes++;
 		c->target->resumed += SSL_session_reused(c->ssl) == 1;
+		settle_early(c);
 	}
 	if (c->handler->opened != NULL)
 		c->handler->opened(c->ctx, c);
@@ -374,8 +403,11 @@ static void shake_hands(struct conn *c)
 		if (getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &number, &n) != 0 || number != 0)
 			tool_fatal("connect: %s", strerrordesc_np(number));
 		c->connected = true;
-		if (c->ssl != NULL)
+		if (c->ssl != NULL) {
 			watch(c, EPOLL_CTL_MOD, false);
+			ERR_clear_error();
+			send_early(c);
+		}
 	}
 	if (c->ssl == NULL) {
 		on_open(c);

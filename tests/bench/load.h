@@ -24,6 +24,8 @@ struct target_options {
 	const char *certificate, *key; /* shown to the server; NULL: none */
 	const char *alpn;              /* NULL: none is offered */
 	bool resume;                   /* connections use the tickets of earlier ones */
+	/* And what is written at once goes as early data, where the ticket allows so many octets. */
+	bool early;
 	/*
 	 * Acknowledge what comes at once. For servers that leave Nagle's algorithm on, which would
 	 * wait for our delayed acknowledgements (RFC 1122 section 4.2.3.2).
@@ -53,6 +55,8 @@ void target_free(struct target *t);
 /* How many handshakes were done, and how many of them with a ticket. */
 uint64_t target_handshakes(const struct target *t);
 uint64_t target_resumed(const struct target *t);
+/* How many of those had their early data taken. */
+uint64_t target_early(const struct target *t);
 
 /* Connects. No callback comes from inside this call. */
 struct conn *conn_open(struct target *t, const struct conn_handler *handler, void *ctx);

@@ -70,8 +70,8 @@ def measure(rig, near, far):
             ("submit, new connection, the octets after the envelope's answer",
              ["--new", "--wait"], ["--new"], 4),
             ("submit, new connection, in one flight", ["--new"], ["--new"], 3),
-            ("submit, resumed connection, in one flight", ["--new", "--resume"],
-             ["--new", "--resume"], 2),
+            ("submit, resumed connection, in one flight of early data",
+             ["--new", "--early", "--exactly-once"], ["--new", "--resume"], 2),
             ("submit, the next message on a connection", [], [], 1)):
         mine = count(rig.submit(store, *flags, *few, prefix=near))
         # Half a round trip more is work; a whole one would be a wait too many.
@@ -83,7 +83,8 @@ def measure(rig, near, far):
 
     for words, flags, fetch, goal in (
             ("pull one body of 4 KiB, new connection", ["--new"], ["--new"], 3),
-            ("pull one body of 4 KiB, resumed", ["--new", "--resume"], ["--new", "--flight"], 2)):
+            ("pull one body of 4 KiB, resumed, by early data", ["--new", "--early"],
+             ["--new", "--flight"], 2)):
         mine = count(rig.pull(store, ids, *flags, *few, prefix=near))
         rows.append(Row(TRIPS, words, "round trips", mine, peer(imap, dovecot, *fetch),
                         "Dovecot", ("value", goal + 0.5), better=-1,

@@ -199,14 +199,20 @@ void pair_free(struct pair *p)
 	end_free(&p->server);
 }
 
-/* A configuration with the certificate NAME (NULL: none), that trusts the tests' CA. */
 struct tls_config *pair_config(const char *name, bool server, bool ask_client)
+{
+	return pair_config_early(name, "ca.pem", server, ask_client, 0);
+}
+
+struct tls_config *pair_config_early(const char *name, const char *ca, bool server, bool ask_client,
+                                     uint32_t early_octets)
 {
 	char file[128];
 	struct tls_options options = {
-		.ca_file = certs_path("ca.pem"),
+		.ca_file = certs_path(ca),
 		.server = server,
 		.ask_client = ask_client,
+		.early_octets = early_octets,
 	};
 	struct tls_config *c;
 	struct err_text e;

@@ -55,5 +55,8 @@ void pair_free(struct pair *p);
 
 /* A configuration with the certificate NAME (NULL: none), that trusts the tests' CA. */
 struct tls_config *pair_config(const char *name, bool server, bool ask_client);
+/* The same, trusting CA, with so many octets of early data. */
+struct tls_config *pair_config_early(const char *name, const char *ca, bool server, bool ask_client,
+                                     uint32_t early_octets);
 
 #endif
