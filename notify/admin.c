@@ -121,11 +121,18 @@ static int look(struct place *p, const struct mailbox *name, bool there, struct 
 {
 	struct kv_txn *t = db_read_begin(p->db);
 	struct db_mailbox m;
+	struct db_alias a;
 	int r = t == NULL ? ERR_NOMEM : db_mailbox_find(p->db, t, name, &m);
+	bool alias = r == ERR_NOT_FOUND && !there &&
+	             db_alias_find(p->db, t, name->text, &a) != ERR_NOT_FOUND;
 
 	db_read_end(t);
 	if (r == 0 && !there) {
 		return err_set(e, ERR_EXISTS, "mailbox %s is there already", name->text);
+	}
+	if (alias) {
+		return err_set(e, ERR_EXISTS, "%s is an alias: \"alias remove %s\" first",
+		               name->text, name->text);
 	}
 	if (r == ERR_NOT_FOUND) {
 		return there ? err_set(e, r, "there is no mailbox %s", name->text) : 0;
@@ -166,7 +173,10 @@ static int mailbox_remove(struct place *p, const struct words *w, struct err_tex
 	if (r != 0 || (r = kv_write_begin(db_kv(p->db), &t)) != 0) {
 		return r;
 	}
-	return report_change(t, db_mailbox_remove(p->db, t, &w->name), "remove the mailbox", e);
+	if ((r = db_alias_forget(p->db, t, &w->name, admin_alias_gone, NULL)) == 0) {
+		r = db_mailbox_remove(p->db, t, &w->name);
+	}
+	return report_change(t, r, "remove the mailbox", e);
 }
 
 static int mailbox_password(struct place *p, const struct words *w, struct err_text *e)
@@ -308,6 +318,7 @@ static int run_stats(struct place *p, const struct words *w, struct err_text *e)
 		uint64_t value;
 	} rows[] = {
 		{ "mailboxes", s.mailboxes },
+		{ "aliases", s.aliases },
 		{ "announcements", s.announcements },
 		{ "notifications", s.notices },
 		{ "policy-values", s.rules },

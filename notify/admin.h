@@ -8,6 +8,7 @@
 
 int admin_init(int argc, char **argv);    /* init DIR --domain D ... */
 int admin_mailbox(int argc, char **argv); /* mailbox add|list|remove|password ... */
+int admin_alias(int argc, char **argv);   /* alias add|list|remove ... */
 int admin_policy(int argc, char **argv);  /* policy show|add|remove ... */
 int admin_backup(int argc, char **argv);  /* backup DIR */
 int admin_check(int argc, char **argv);   /* check */

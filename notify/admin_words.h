@@ -36,6 +36,9 @@ struct place {
 int admin_at_place(const struct words *w,
                    int (*run)(struct place *p, const struct words *w, struct err_text *e));
 
+/* Says that the alias ADDRESS has gone with its last mailbox. */
+void admin_alias_gone(void *ctx, const char *address);
+
 /* Whether DOMAIN is served. */
 bool admin_serves(const struct config *c, const char *domain);
 

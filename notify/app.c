@@ -22,6 +22,7 @@ struct app_settings *app_settings_create(struct config *c)
 		.mailbox_notices = (uint32_t)c->mailbox_notices,
 		.origin_notices = (uint32_t)c->origin_notices,
 		.retention_us = c->retention_s * CLOCK_SECOND_US,
+		.tag = c->tag,
 	};
 	s->local_users = c->local_users;
 	c->local_users = (struct local_users) { 0 };

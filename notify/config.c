@@ -48,6 +48,8 @@ const struct conf_key config_keys[] = {
 	{ .name = "strangers", .type = CONF_CHOICE, .offset = AT(strangers),
 	  .choices = strangers_words, .initial = "accept",
 	  .help = "what becomes of notifications from senders on no whitelist" },
+	{ .name = "plus-tags", .type = CONF_TEXT, .offset = AT(plus_tags), .initial = "+",
+	  .help = "the character that divides a tag from a mailbox's name; none: there are no tags" },
 	{ .name = "retention", .type = CONF_DURATION, .offset = AT(retention_s), .min = 60,
 	  .max = 3650 * DAY_S, .initial = "90d",
 	  .help = "how long a notification is kept that does not expire before" },
@@ -63,6 +65,9 @@ const struct conf_key config_keys[] = {
 	{ .name = "address-rate", .type = CONF_NUMBER, .offset = AT(address_rate),
 	  .max = 100000000, .initial = "40000",
 	  .restart = true, .help = "notifications a minute from one address; 0: no limit" },
+	{ .name = "unknown-rate", .type = CONF_NUMBER, .offset = AT(unknown_rate),
+	  .max = 100000000, .initial = "300", .restart = true,
+	  .help = "notifications a minute from one proved domain to nobody; 0: no limit" },
 	{ .name = "sessions", .type = CONF_NUMBER, .offset = AT(max_sessions), .min = 1,
 	  .max = 1000000, .initial = "10000", .restart = true, .help = "sessions at once" },
 	{ .name = "sessions-per-address", .type = CONF_NUMBER, .offset = AT(sessions_per_address),
@@ -116,6 +121,26 @@ static int check_domains(const char *path, struct config *c, struct err_text *e)
 	return 0;
 }
 
+/* Characters of an unquoted local part (RFC 5322 section 3.2.3) that are no letter or digit. */
+#define TAG_CHARACTERS "!#$%&'*+-/=?^_`{|}~."
+
+static int check_tag(const char *path, struct config *c, struct err_text *e)
+{
+	if (strcmp(c->plus_tags, "none") == 0) {
+		return 0;
+	}
+	if (strlen(c->plus_tags) != 1 || strchr(TAG_CHARACTERS, c->plus_tags[0]) == NULL) {
+		return conf_blame(e,
+		                  err_set(e, ERR_CONFIG,
+		                          "plus-tags \"%s\" divides nothing (allowed: none, or one"
+		                          " of %s)",
+		                          c->plus_tags, TAG_CHARACTERS),
+		                  path);
+	}
+	c->tag = c->plus_tags[0];
+	return 0;
+}
+
 /* Their mailboxes, in canonical form. */
 static int make_local_users(const char *path, struct config *c, struct err_text *e)
 {
@@ -149,6 +174,7 @@ int config_read(const char *path, struct config *c, struct err_text *e)
 	if ((r = conf_read(path, &schema, c, e)) != 0 || (r = check_domains(path, c, e)) != 0 ||
 	    (r = address_list_check_listen(path, "listen-rnasp", &c->listen_rnasp, 4403, e)) != 0 ||
 	    (r = address_list_check_listen(path, "listen-rnaqp", &c->listen_rnaqp, 4403, e)) != 0 ||
+	    (r = check_tag(path, c, e)) != 0 ||
 	    (r = daemon_metrics_check(path, c->metrics, e)) != 0 ||
 	    (r = make_local_users(path, c, e)) != 0 ||
 	    (r = locate_read_routes(path, &c->route, &c->routes, &c->n_routes, e)) != 0) {

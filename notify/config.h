@@ -18,9 +18,11 @@ struct config {
 	uint64_t workers;
 	unsigned unverified; /* enum config_unverified */
 	unsigned strangers;  /* enum config_strangers */
+	char *plus_tags;
+	char tag; /* made of it: what divides a tag from a name, or 0 */
 	uint64_t retention_s;
 	uint64_t mailbox_notices, origin_notices;
-	uint64_t origin_rate, address_rate; /* a minute */
+	uint64_t origin_rate, address_rate, unknown_rate; /* a minute */
 	uint64_t max_sessions, sessions_per_address;
 	uint64_t idle_s, first_command_s, wait_s;
 	uint64_t login_failures; /* a minute */

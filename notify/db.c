@@ -14,12 +14,14 @@ static const char *const table_names[] = {
 	[TABLE_NOTICE] = "notice",
 	[TABLE_EXPIRY] = "expiry",
 	[TABLE_POLICY] = "policy",
+	[TABLE_ALIAS] = "alias",
 	NULL,
 };
 
 /* A step for each change of the layout (session/migrate.h). */
 static const struct migrate_step steps[] = {
 	{ .from = 1 }, /* the policy table */
+	{ .from = 2 }, /* the alias table */
 };
 
 /*
@@ -178,6 +180,7 @@ int db_stats(struct db *db, struct db_stats *out)
 	out->mailboxes = kv_count(t, db->table[TABLE_MAILBOX]);
 	out->announcements = kv_count(t, db->table[TABLE_ANNOUNCEMENT]);
 	out->notices = kv_count(t, db->table[TABLE_EXPIRY]); /* one entry for each notice */
+	out->aliases = kv_count(t, db->table[TABLE_ALIAS]);
 	out->rules = kv_count(t, db->table[TABLE_POLICY]);
 	r = counts_get(db, t, out->results);
 	db_read_end(t);

@@ -57,8 +57,44 @@ int db_mailbox_next(struct db *db, struct kv_txn *t, const struct mailbox *name,
                     struct db_mailbox *out);
 /* Adds (number 0: given here, set in M; ERR_EXISTS for a name that is there) or replaces. */
 int db_mailbox_put(struct db *db, struct kv_txn *t, struct db_mailbox *m);
-/* Removes the mailbox with all its notifications. */
+/* Removes the mailbox with all its notifications, and takes it out of aliases. */
 int db_mailbox_remove(struct db *db, struct kv_txn *t, const struct mailbox *name);
+
+/* --- aliases ------------------------------------------------------------------------------- */
+
+/* An address that stands for mailboxes: a name that is no mailbox's, or "@domain" (db_alias.c). */
+#define DB_ALIAS_TARGETS 100 /* of one alias at most */
+
+struct db_alias {
+	char address[NAME_MAILBOX_MAX + 1]; /* in canonical form */
+	unsigned n;
+	struct mailbox target[DB_ALIAS_TARGETS]; /* mailboxes, each once, in the order they came */
+};
+int db_alias_find(struct db *db, struct kv_txn *t, const char *address, struct db_alias *out);
+/* The alias after ADDRESS (NULL: the first) in order of octets. ERR_NOT_FOUND at the end. */
+int db_alias_next(struct db *db, struct kv_txn *t, const char *address, struct db_alias *out);
+/* Keeps A in the place of what it was before; without targets it goes. */
+int db_alias_put(struct db *db, struct kv_txn *t, const struct db_alias *a);
+/* Forgets an alias, damaged ones too. ERR_NOT_FOUND. */
+int db_alias_remove(struct db *db, struct kv_txn *t, const char *address);
+/* Takes the mailbox NAME out of all aliases. GONE (or NULL) hears of those that go with it. */
+int db_alias_forget(struct db *db, struct kv_txn *t, const struct mailbox *name,
+                    void (*gone)(void *ctx, const char *address), void *ctx);
+
+/* Whom an address reaches. */
+struct db_targets {
+	bool named; /* the mailbox's own name is the address */
+	unsigned n;
+	struct db_target {
+		uint32_t mailbox, kept; /* number; notifications kept for it */
+	} item[DB_ALIAS_TARGETS];
+};
+/*
+ * Whom NAME reaches, the first of: the mailbox, the alias, both again without the tag that begins
+ * at TAG in the local part (0: there are no tags), "@domain". ERR_NOT_FOUND: nobody.
+ */
+int db_address_find(struct db *db, struct kv_txn *t, const struct mailbox *name, char tag,
+                    struct db_targets *out);
 
 /* --- policy -------------------------------------------------------------------------------- */
 
@@ -99,6 +135,7 @@ struct db_announcement {
 	uint64_t number;
 	uint32_t notices;   /* how many refer to it: it goes with the last */
 	struct span der;    /* the Notification; its recipient and id are those of the first one */
+	bool addressed;     /* its recipient is for all who have it: an alias, a name with a tag */
 	struct span store;  /* domain of storeTls */
 	struct span origin; /* domain of the sender */
 	bool verified;      /* the store proved that it speaks for ORIGIN */
@@ -165,7 +202,7 @@ const char *const *db_tables(const struct db *db);
 const kv_table *db_handles(const struct db *db);
 
 struct db_stats {
-	uint64_t mailboxes, announcements, notices, rules;
+	uint64_t mailboxes, aliases, announcements, notices, rules;
 	uint64_t results[WIRE_NOTIFY_COUNT]; /* db_counts_add */
 	struct kv_stat kv;
 };

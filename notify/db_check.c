@@ -187,6 +187,17 @@ static int check_rule(void *ctx, struct span key, struct span value)
 	return 0;
 }
 
+static int check_alias(void *ctx, struct span key, struct span value)
+{
+	struct check *c = ctx;
+	char line[512];
+
+	if (db_alias_judge(c->db, c->t, key, value, line, sizeof line) != 0) {
+		say(c, "%s", line);
+	}
+	return 0;
+}
+
 /* --- sums over the notice table: what notices refer to, and what counters say ---------------- */
 
 /* Numbers that can be counted once they are sorted. */
@@ -417,7 +428,8 @@ int db_check(struct db *db, void (*found)(void *ctx, const char *line), void *ct
 	    (r = walk(&c, TABLE_ANNOUNCEMENT, check_announcement, &c)) == 0 &&
 	    (r = walk(&c, TABLE_NOTICE, check_notice, &c)) == 0 &&
 	    (r = walk(&c, TABLE_EXPIRY, check_expiry, &c)) == 0 &&
-	    (r = walk(&c, TABLE_POLICY, check_rule, &c)) == 0) {
+	    (r = walk(&c, TABLE_POLICY, check_rule, &c)) == 0 &&
+	    (r = walk(&c, TABLE_ALIAS, check_alias, &c)) == 0) {
 		r = check_sums(&c);
 	}
 	db_read_end(c.t);

@@ -11,6 +11,7 @@ enum db_table {
 	TABLE_NOTICE,
 	TABLE_EXPIRY,
 	TABLE_POLICY,
+	TABLE_ALIAS,
 	TABLES
 };
 
@@ -19,7 +20,7 @@ struct db {
 	kv_table table[TABLES];
 };
 
-#define DB_SCHEMA 2 /* 1: without the policy table */
+#define DB_SCHEMA 3 /* 1: without the policy table; 2: without aliases */
 #define DB_RECORD 1 /* first octet of each record */
 
 /*
@@ -44,6 +45,10 @@ int db_announcement_parse(struct span key, struct span value, struct db_announce
 int db_notice_parse(struct span key, struct span value, struct db_notice *out);
 int db_rule_parse(struct span key, struct span value, struct db_rule *out);
 int db_mailbox_parse(struct span key, struct span value, struct db_mailbox *out);
+int db_alias_parse(struct span key, struct span value, struct db_alias *out);
+/* What does not add up about an entry of the alias table goes to LINE. 0: nothing. */
+int db_alias_judge(struct db *db, struct kv_txn *t, struct span key, struct span value, char *line,
+                   size_t cap);
 
 /* Forgets all notices of a mailbox, and its counters. */
 int db_notice_remove_all(struct db *db, struct kv_txn *t, uint32_t mailbox);

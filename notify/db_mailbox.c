@@ -96,5 +96,8 @@ int db_mailbox_remove(struct db *db, struct kv_txn *t, const struct mailbox *nam
 	if (r == 0) {
 		r = db_rule_remove_all(db, t, m.number);
 	}
+	if (r == 0) {
+		r = db_alias_forget(db, t, name, NULL, NULL);
+	}
 	return r != 0 ? r : kv_delete(t, db->table[TABLE_MAILBOX], span_str(name->text));
 }

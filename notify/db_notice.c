@@ -9,9 +9,11 @@
 
 #include "notify/db_internal.h"
 
-/* version (1), notices (4), verified (1), lengths of store (1) and origin (1), then store, origin,
+/* version (1), notices (4), marks (1), lengths of store (1) and origin (1), then store, origin,
  * DER */
 #define ANNOUNCEMENT_HEAD 8
+#define ANNOUNCEMENT_VERIFIED 1
+#define ANNOUNCEMENT_ADDRESSED 2
 #define ANNOUNCEMENT_DER_MAX \
 	4096 /* more than the limit of a notification (protocol.md section 6) */
 /* version (1), announcement (8), id (16), received (8), expires (8), withdrawn (1), address kind
@@ -146,7 +148,8 @@ int db_announcement_parse(struct span key, struct span value, struct db_announce
 	}
 	out->number = kv_get_u64(key.p);
 	out->notices = kv_get_u32(value.p + 1);
-	out->verified = value.p[5] != 0;
+	out->verified = (value.p[5] & ANNOUNCEMENT_VERIFIED) != 0;
+	out->addressed = (value.p[5] & ANNOUNCEMENT_ADDRESSED) != 0;
 	out->store = span_of(value.p + ANNOUNCEMENT_HEAD, value.p[6]);
 	out->origin = span_of(out->store.p + out->store.n, value.p[7]);
 	out->der = span_after(value, ANNOUNCEMENT_HEAD + out->store.n + out->origin.n);
@@ -174,7 +177,8 @@ int db_announcement_add(struct db *db, struct kv_txn *t, struct db_announcement 
 	}
 	p[0] = DB_RECORD;
 	kv_put_u32(p + 1, 0);
-	p[5] = a->verified;
+	p[5] = (uint8_t)((a->verified ? ANNOUNCEMENT_VERIFIED : 0) |
+	                 (a->addressed ? ANNOUNCEMENT_ADDRESSED : 0));
 	p[6] = (uint8_t)a->store.n;
 	p[7] = (uint8_t)a->origin.n;
 	p += ANNOUNCEMENT_HEAD;

@@ -28,7 +28,7 @@ struct entry {
 
 struct flood {
 	uint8_t secret[SECRET_SIZE]; /* nobody can choose names that meet in one set */
-	uint64_t origin_ns, address_ns; /* one notification's time; 0: no limit */
+	uint64_t origin_ns, address_ns, unknown_ns; /* one notification's time; 0: no limit */
 	pthread_mutex_t lock;
 	struct entry entry[SETS][WAYS];
 };
@@ -48,6 +48,7 @@ int flood_create(const struct flood_limits *limits, struct flood **out)
 	random_octets(f->secret, sizeof f->secret);
 	f->origin_ns = time_of_one(limits->origin_minute);
 	f->address_ns = time_of_one(limits->address_minute);
+	f->unknown_ns = time_of_one(limits->unknown_minute);
 	pthread_mutex_init(&f->lock, NULL);
 	*out = f;
 	return 0;
@@ -62,7 +63,7 @@ void flood_free(struct flood *f)
 	}
 }
 
-/* The key of the N octets at P, which are a KIND ('o', '4', '6'). */
+/* The key of the N octets at P, which are a KIND ('o', '4', '6'; 'u' and 'U': unknown ones). */
 static void make_key(const struct flood *f, char kind, const void *p, size_t n,
                      uint8_t key[KEY_SIZE])
 {
@@ -121,32 +122,77 @@ static void address_key(const struct flood *f, const struct wire_address *addres
 	}
 }
 
-unsigned flood_address_wait(struct flood *f, const struct wire_address *address)
+static unsigned wait_for(struct flood *f, const uint8_t key[KEY_SIZE])
 {
-	uint8_t key[KEY_SIZE];
 	unsigned wait_s;
 
-	if (f->address_ns == 0) {
-		return 0;
-	}
-	address_key(f, address, key);
 	pthread_mutex_lock(&f->lock);
 	wait_s = wait_of(find(f, key), clock_mono_us());
 	pthread_mutex_unlock(&f->lock);
 	return wait_s;
 }
 
-void flood_address_charge(struct flood *f, const struct wire_address *address, size_t n)
+static void charge_to(struct flood *f, const uint8_t key[KEY_SIZE], uint64_t one_ns, size_t n)
+{
+	pthread_mutex_lock(&f->lock);
+	charge(find(f, key), clock_mono_us(), one_ns, n);
+	pthread_mutex_unlock(&f->lock);
+}
+
+unsigned flood_address_wait(struct flood *f, const struct wire_address *address)
 {
 	uint8_t key[KEY_SIZE];
 
 	if (f->address_ns == 0) {
-		return;
+		return 0;
 	}
 	address_key(f, address, key);
-	pthread_mutex_lock(&f->lock);
-	charge(find(f, key), clock_mono_us(), f->address_ns, n);
-	pthread_mutex_unlock(&f->lock);
+	return wait_for(f, key);
+}
+
+void flood_address_charge(struct flood *f, const struct wire_address *address, size_t n)
+{
+	uint8_t key[KEY_SIZE];
+
+	if (f->address_ns != 0) {
+		address_key(f, address, key);
+		charge_to(f, key, f->address_ns, n);
+	}
+}
+
+static void unknown_key(const struct flood *f, const char *domain,
+                        const struct wire_address *address, uint8_t key[KEY_SIZE])
+{
+	uint8_t of_address[KEY_SIZE];
+
+	if (domain != NULL) {
+		make_key(f, 'u', domain, strlen(domain), key);
+	} else {
+		address_key(f, address, of_address);
+		make_key(f, 'U', of_address, sizeof of_address, key);
+	}
+}
+
+unsigned flood_unknown_wait(struct flood *f, const char *domain, const struct wire_address *address)
+{
+	uint8_t key[KEY_SIZE];
+
+	if (f->unknown_ns == 0) {
+		return 0;
+	}
+	unknown_key(f, domain, address, key);
+	return wait_for(f, key);
+}
+
+void flood_unknown_charge(struct flood *f, const char *domain, const struct wire_address *address,
+                          size_t n)
+{
+	uint8_t key[KEY_SIZE];
+
+	if (f->unknown_ns != 0) {
+		unknown_key(f, domain, address, key);
+		charge_to(f, key, f->unknown_ns, n);
+	}
 }
 
 unsigned flood_origin(struct flood *f, const char *domain, size_t n)

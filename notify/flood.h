@@ -18,6 +18,7 @@ struct flood;
 struct flood_limits {
 	uint32_t origin_minute;  /* notifications a minute of one proved domain; 0: no limit */
 	uint32_t address_minute; /* from one address, an IPv6 network of 64 bits counting as one */
+	uint32_t unknown_minute; /* of either, to addresses that nobody has; 0: no limit */
 };
 
 int flood_create(const struct flood_limits *limits, struct flood **out); /* 0 or ERR_NOMEM */
@@ -33,5 +34,15 @@ void flood_address_charge(struct flood *f, const struct wire_address *address, s
  * that are proved: another could use up what is theirs.
  */
 unsigned flood_origin(struct flood *f, const char *domain, size_t n);
+
+/*
+ * Who names addresses that nobody has may be guessing: how long everything from there has to wait,
+ * in seconds; 0: it may send. DOMAIN is the proved origin; NULL: none is, ADDRESS counts.
+ */
+unsigned flood_unknown_wait(struct flood *f, const char *domain,
+                            const struct wire_address *address);
+/* N notifications from there were for nobody. */
+void flood_unknown_charge(struct flood *f, const char *domain, const struct wire_address *address,
+                          size_t n);
 
 #endif

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "notify/arrival.h"
 #include "wire/frame.h"
 
 /* The most results of one command: the addressees of a notifyMany that fills a frame stay below. */
@@ -39,11 +40,16 @@ static bool verify(const struct policy_source *source, intake_covers *covers, vo
 static void look(struct intake_batch *b, const struct policy_source *source, size_t n,
                  intake_covers *covers, void *ctx, struct intake_source *out)
 {
+	const char *origin = mailbox_domain(&source->sender);
 	unsigned wait_s = 0;
 
 	out->verified = verify(source, covers, ctx);
-	if (out->verified && b->flood != NULL) {
-		wait_s = flood_origin(b->flood, mailbox_domain(&source->sender), n);
+	if (b->flood != NULL && (out->verified || !b->local)) {
+		wait_s = flood_unknown_wait(b->flood, out->verified ? origin : NULL,
+		                            &b->submitter.address);
+	}
+	if (wait_s == 0 && out->verified && b->flood != NULL) {
+		wait_s = flood_origin(b->flood, origin, n);
 	}
 	out->later = wait_s > 0;
 	b->retry_s = wait_s > b->retry_s ? wait_s : b->retry_s;
@@ -106,34 +112,60 @@ static int judge(struct intake_batch *b, intake_covers *covers, void *ctx)
 	return any ? look_up(b) : 0;
 }
 
+static int add_mark(struct intake_batch *b, const struct db_notice *notice)
+{
+	if (b->n_marks == b->cap_marks) {
+		size_t cap = b->cap_marks == 0 ? 64 : b->cap_marks * 2;
+		struct intake_mark *more = realloc(b->marks, cap * sizeof *more);
+
+		if (more == NULL) {
+			return ERR_NOMEM;
+		}
+		b->marks = more;
+		b->cap_marks = cap;
+	}
+	b->marks[b->n_marks++] = (struct intake_mark) { notice->mailbox, notice->cursor };
+	return 0;
+}
+
 /*
  * A withdrawal names no store. The peer may withdraw what a store announced
  * that its certificate covers; what is not there is passed over.
  */
-static int find_mark(struct intake_batch *b, struct kv_txn *t, const struct rnasp_addressee *a,
-                     intake_covers *covers, void *ctx)
+static int find_mark(struct intake_batch *b, struct kv_txn *t, uint32_t mailbox,
+                     const uint8_t id[WIRE_ID_SIZE], intake_covers *covers, void *ctx)
 {
 	char store[NAME_DOMAIN_MAX + 1];
 	struct db_announcement announcement;
-	struct db_mailbox mailbox;
 	struct db_notice notice;
+	int r = 0;
+
+	for (unsigned skip = 0; r == 0 && skip < SAME_ID_MAX; skip++) {
+		if ((r = db_notice_find_id(b->db, t, mailbox, id, skip, &notice)) != 0 ||
+		    (r = db_announcement_get(b->db, t, notice.announcement, &announcement)) != 0) {
+			break;
+		}
+		if (span_copy(announcement.store, store, sizeof store) == 0 && covers(ctx, store)) {
+			return add_mark(b, &notice);
+		}
+	}
+	return r == ERR_NOT_FOUND ? 0 : r;
+}
+
+/* Whom its address reaches now, as when it was notified. */
+static int find_marks_of(struct intake_batch *b, struct kv_txn *t, const struct rnasp_addressee *a,
+                         intake_covers *covers, void *ctx)
+{
+	struct db_targets targets;
 	struct mailbox name;
 	int r;
 
 	if (wire_mailbox_to_name(&a->recipient, &name) != 0) {
 		return 0;
 	}
-	r = db_mailbox_find(b->db, t, &name, &mailbox);
-	for (unsigned skip = 0; r == 0 && skip < SAME_ID_MAX; skip++) {
-		if ((r = db_notice_find_id(b->db, t, mailbox.number, a->id, skip, &notice)) != 0 ||
-		    (r = db_announcement_get(b->db, t, notice.announcement, &announcement)) != 0) {
-			break;
-		}
-		if (span_copy(announcement.store, store, sizeof store) == 0 && covers(ctx, store)) {
-			b->marks[b->n_marks++] =
-			    (struct intake_mark) { mailbox.number, notice.cursor };
-			return 0;
-		}
+	r = db_address_find(b->db, t, &name, b->policy->tag, &targets);
+	for (unsigned i = 0; r == 0 && i < targets.n; i++) {
+		r = find_mark(b, t, targets.item[i].mailbox, a->id, covers, ctx);
 	}
 	return r == ERR_NOT_FOUND ? 0 : r;
 }
@@ -146,7 +178,7 @@ static int find_marks(struct intake_batch *b, intake_covers *covers, void *ctx)
 	int r = t == NULL ? ERR_IO : 0;
 
 	while (r == 0 && rnasp_addressee_next(&rest, &a)) {
-		r = find_mark(b, t, &a, covers, ctx);
+		r = find_marks_of(b, t, &a, covers, ctx);
 	}
 	db_read_end(t);
 	return r == 0 ? 0 : ERR_IO; /* a damaged record is not the command's fault */
@@ -170,12 +202,10 @@ static int prepare(struct intake_batch *b, struct span body, intake_covers *cove
 	}
 	b->sources = calloc(b->n + 1, sizeof *b->sources);
 	b->results = calloc(b->n + 1, 1);
-	b->mailboxes = calloc(b->n + 1, sizeof *b->mailboxes);
-	b->marks = calloc(b->n + 1, sizeof *b->marks);
 	if (b->flood != NULL && !b->local) {
 		flood_address_charge(b->flood, &b->submitter.address, b->n);
 	}
-	if (b->sources == NULL || b->results == NULL || b->mailboxes == NULL || b->marks == NULL) {
+	if (b->sources == NULL || b->results == NULL) {
 		return ERR_NOMEM;
 	}
 	return b->command.kind == RNASP_WITHDRAW ? find_marks(b, covers, ctx)
@@ -243,142 +273,34 @@ bool intake_settled(struct intake_batch *b)
 
 /* --- in the write transaction ------------------------------------------------------------- */
 
-/* What is alike for the recipients at hand: kept on the first that needs it. */
-struct common {
-	const struct wire_notification *n;
-	struct policy_source source;
-	struct intake_source judged;
-	bool readable, fits, kept;
-	struct db_announcement announcement;
-	int notices; /* added of it */
-	uint8_t der[LIMIT_NOTIFICATION_OCTETS + 64];
-};
-
-static void common_init(struct common *c, const struct wire_notification *n,
-                        const struct intake_source *judged)
+int intake_wake(struct intake_batch *b, uint32_t mailbox)
 {
-	struct span der;
+	if (b->n_mailboxes == b->cap_mailboxes) {
+		size_t cap = b->cap_mailboxes == 0 ? b->n + 1 : b->cap_mailboxes * 2;
+		uint32_t *more = realloc(b->mailboxes, cap * sizeof *more);
 
-	c->n = n;
-	c->judged = *judged;
-	c->kept = false;
-	c->notices = 0;
-	c->source = (struct policy_source) { 0 };
-	c->readable = policy_source(n, &c->source) == 0;
-	c->fits =
-	    wire_notification_encode(n, c->der, sizeof c->der, &der) == 0 && policy_fits(n, der.n);
-	c->announcement = (struct db_announcement) {
-		.der = c->fits ? der : span_of(NULL, 0),
-		.verified = judged->verified,
-	};
-	if (c->readable) {
-		c->announcement.store = span_str(c->source.store);
-		c->announcement.origin = span_str(mailbox_domain(&c->source.sender));
-	}
-}
-
-static int common_done(struct intake_batch *b, struct kv_txn *t, const struct common *c)
-{
-	return c->notices == 0
-	           ? 0
-	           : db_announcement_refer(b->db, t, c->announcement.number, c->notices);
-}
-
-static int add_notice(struct intake_batch *b, struct kv_txn *t, struct common *c, uint32_t mailbox,
-                      const uint8_t id[WIRE_ID_SIZE])
-{
-	struct db_notice notice = {
-		.mailbox = mailbox,
-		.received_us = b->now_us,
-		.expires_us = policy_drop_us(b->policy, c->n, b->now_us),
-		.submitter = b->submitter,
-	};
-	int r;
-
-	memcpy(notice.id, id, WIRE_ID_SIZE);
-	if (!c->kept) {
-		if ((r = db_announcement_add(b->db, t, &c->announcement)) != 0) {
-			return r;
+		if (more == NULL) {
+			return ERR_NOMEM;
 		}
-		c->kept = true;
+		b->mailboxes = more;
+		b->cap_mailboxes = cap;
 	}
-	if ((r = db_notice_add(b->db, t, &c->announcement, &notice)) != 0) {
-		return r;
-	}
-	c->notices++;
 	b->mailboxes[b->n_mailboxes++] = mailbox;
 	return 0;
-}
-
-/* One recipient of what C announces. *RESULT is set; an error is the database's. */
-static int take(struct intake_batch *b, struct kv_txn *t, struct common *c,
-                const struct wire_mailbox *recipient, const uint8_t id[WIRE_ID_SIZE],
-                uint8_t *result)
-{
-	struct policy_facts facts = { .verified = c->judged.verified,
-		                      .later = c->judged.later,
-		                      .operators = c->judged.operators };
-	bool strangers;
-	struct db_notice notice = { 0 };
-	struct db_mailbox mailbox;
-	struct mailbox name;
-	int r;
-
-	if (!c->readable || !c->fits) {
-		*result = c->judged.verified || b->policy->keep_unverified ? WIRE_NOTIFY_REFUSED
-		                                                    : WIRE_NOTIFY_UNVERIFIED;
-		return 0;
-	}
-	if (wire_mailbox_to_name(recipient, &name) == 0) {
-		r = db_mailbox_find(b->db, t, &name, &mailbox);
-		if (r != 0 && r != ERR_NOT_FOUND) {
-			return r;
-		}
-		facts.served = r == 0;
-	}
-	if (facts.served) {
-		r = db_notice_find(b->db, t, mailbox.number, c->announcement.store, id, &notice);
-		if (r != 0 && r != ERR_NOT_FOUND) {
-			return r;
-		}
-		facts.repeated = r == 0;
-		facts.kept = mailbox.kept;
-		facts.over = c->n->has_expires && c->n->expires <= b->now_us;
-		r = db_rule_verdict(b->db, t, mailbox.number, &c->source.sender, &facts.users,
-		                    &strangers);
-		if (r != 0) {
-			return r;
-		}
-		facts.strangers = strangers || c->judged.strangers;
-		r = db_notice_count_origin(b->db, t, mailbox.number, c->announcement.origin,
-		                           &facts.kept_origin);
-		if (r != 0) {
-			return r;
-		}
-	}
-	*result = (uint8_t)policy_decide(b->policy, &facts);
-	if (*result != WIRE_NOTIFY_ACCEPTED) {
-		return 0;
-	}
-	if (facts.repeated) {
-		notice.received_us = b->now_us;
-		return db_notice_put(b->db, t, &notice);
-	}
-	return add_notice(b, t, c, mailbox.number, id);
 }
 
 static int apply_notify(struct intake_batch *b, struct kv_txn *t)
 {
 	struct wire_list rest = b->command.u.notify.notifications;
 	struct wire_notification n;
-	struct common c;
+	struct arrival a;
 	size_t i = 0;
 	int r;
 
 	while (wire_notification_next(&rest, &n)) {
-		common_init(&c, &n, &b->sources[i]);
-		if ((r = take(b, t, &c, &n.recipient, n.id, &b->results[i])) != 0 ||
-		    (r = common_done(b, t, &c)) != 0) {
+		arrival_begin(&a, b, t, &n, &b->sources[i]);
+		if ((r = arrival_take(&a, &n.recipient, n.id, &b->results[i])) != 0 ||
+		    (r = arrival_end(&a)) != 0) {
 			return r;
 		}
 		i++;
@@ -389,19 +311,19 @@ static int apply_notify(struct intake_batch *b, struct kv_txn *t)
 static int apply_notify_many(struct intake_batch *b, struct kv_txn *t)
 {
 	struct wire_list rest = b->command.u.notify_many.addressees;
-	struct rnasp_addressee a;
-	struct common c;
+	struct rnasp_addressee to;
+	struct arrival a;
 	size_t i = 0;
 	int r;
 
-	common_init(&c, &b->command.u.notify_many.common, &b->sources[0]);
-	while (rnasp_addressee_next(&rest, &a)) {
-		if ((r = take(b, t, &c, &a.recipient, a.id, &b->results[i])) != 0) {
+	arrival_begin(&a, b, t, &b->command.u.notify_many.common, &b->sources[0]);
+	while (rnasp_addressee_next(&rest, &to)) {
+		if ((r = arrival_take(&a, &to.recipient, to.id, &b->results[i])) != 0) {
 			return r;
 		}
 		i++;
 	}
-	return common_done(b, t, &c);
+	return arrival_end(&a);
 }
 
 static int apply_withdraw(struct intake_batch *b, struct kv_txn *t)
@@ -415,10 +337,10 @@ static int apply_withdraw(struct intake_batch *b, struct kv_txn *t)
 			continue; /* acknowledged meanwhile, or said twice */
 		}
 		notice.withdrawn = true;
-		if (r != 0 || (r = db_notice_move(b->db, t, &notice)) != 0) {
+		if (r != 0 || (r = db_notice_move(b->db, t, &notice)) != 0 ||
+		    (r = intake_wake(b, notice.mailbox)) != 0) {
 			return r;
 		}
-		b->mailboxes[b->n_mailboxes++] = notice.mailbox;
 	}
 	return 0;
 }
@@ -449,6 +371,32 @@ int intake_apply(struct writer_job *job, struct kv_txn *t)
 	return r;
 }
 
+void intake_charge_unknown(const struct intake_batch *b)
+{
+	struct wire_list rest = b->command.u.notify.notifications;
+	bool many = b->command.kind == RNASP_NOTIFY_MANY;
+	struct policy_source source;
+	struct wire_notification n;
+	size_t recipients, unknown = 0;
+
+	for (size_t i = 0; i < b->n; i++) {
+		unknown += b->results[i] == WIRE_NOTIFY_NO_USER;
+	}
+	if (unknown == 0 || b->flood == NULL) {
+		return;
+	}
+	for (size_t i = 0; next_source(b, &rest, i, &n, &recipients); i++) {
+		bool verified = b->sources[i].verified;
+
+		if ((many || b->results[i] == WIRE_NOTIFY_NO_USER) && (verified || !b->local) &&
+		    policy_source(&n, &source) == 0) {
+			flood_unknown_charge(b->flood,
+			                     verified ? mailbox_domain(&source.sender) : NULL,
+			                     &b->submitter.address, many ? unknown : 1);
+		}
+	}
+}
+
 /* Whether all notifications are too many: then it is said once, with the time to wait. */
 static bool all_later(const struct intake_batch *b)
 {
@@ -475,7 +423,7 @@ int intake_response(const struct intake_batch *b, int result, uint8_t *buf, size
 	}
 	if (all_later(b)) {
 		return wire_error_response(WIRE_STATUS_TRY_LATER, true,
-		                           span_str("the domain sends too many notifications"),
+		                           span_str("too many notifications, or for nobody"),
 		                           true, b->retry_s, buf, cap, out);
 	}
 	wire_list_writer_init(&list, octets, sizeof octets);

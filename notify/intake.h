@@ -49,9 +49,9 @@ struct intake_batch {
 	struct intake_source *sources;
 	uint8_t *results;          /* enum wire_notify_result, for each */
 	struct intake_mark *marks; /* withdraw: the notices that the peer may withdraw */
-	size_t n_marks;
+	size_t n_marks, cap_marks;
 	uint32_t *mailboxes; /* those with something new, to be woken */
-	size_t n_mailboxes;
+	size_t n_mailboxes, cap_mailboxes;
 	void *app, *session; /* the session's own; session is NULL once it is gone */
 	uint8_t octets[];    /* the command's body */
 };
@@ -76,6 +76,12 @@ bool intake_settled(struct intake_batch *b);
 
 /* The job's apply. After an error the transaction is broken (kv_write_fail): nothing lands. */
 int intake_apply(struct writer_job *job, struct kv_txn *t);
+
+/* Charges the sources of what was for nobody. Once B is committed; no withdrawal. */
+void intake_charge_unknown(const struct intake_batch *b);
+
+/* MAILBOX has something new. In the apply; 0 or ERR_NOMEM. */
+int intake_wake(struct intake_batch *b, uint32_t mailbox);
 
 /* The response to a batch that was committed with RESULT. */
 int intake_response(const struct intake_batch *b, int result, uint8_t *buf, size_t cap,

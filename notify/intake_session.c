@@ -123,6 +123,7 @@ static void count(struct app *app, const struct intake_batch *b)
 		app_count(&app->counts.withdrawn, b->n_mailboxes);
 		return;
 	}
+	intake_charge_unknown(b);
 	for (size_t i = 0; i < b->n; i++) {
 		atomic_fetch_add_explicit(&app->counts.results[b->results[i]], 1,
 		                          memory_order_relaxed);

@@ -14,6 +14,11 @@ static const char usage[] =
     "  mailbox list [--json]\n"
     "  mailbox remove MAILBOX\n"
     "  mailbox password MAILBOX [--password-file F | --token]\n"
+    "  alias add ADDRESS MAILBOX...\n"
+    "  alias list [--json]\n"
+    "  alias remove ADDRESS [MAILBOX...]\n"
+    "                          addresses that stand for mailboxes; @DOMAIN for all that\n"
+    "                          is nobody's\n"
     "  policy show [TABLE] [--mailbox M] [--json]\n"
     "  policy add TABLE VALUE [--mailbox M]\n"
     "  policy remove TABLE VALUE [--mailbox M]\n"
@@ -37,6 +42,7 @@ int main(int argc, char **argv)
 		{ "run", command_run },
 		{ "init", admin_init },
 		{ "mailbox", admin_mailbox },
+		{ "alias", admin_alias },
 		{ "policy", admin_policy },
 		{ "backup", admin_backup },
 		{ "check", admin_check },

@@ -20,6 +20,7 @@ struct policy_settings {
 	uint32_t mailbox_notices; /* kept for a mailbox at most */
 	uint32_t origin_notices;  /* of those, from one origin domain */
 	uint64_t retention_us;    /* kept at most this long */
+	char tag;                 /* what divides a tag from a name (user+tag); 0: there are none */
 };
 
 /* What a notification says of its source, read once. */

@@ -205,7 +205,9 @@ static int append_notice(struct listing *l, const struct db_notice *notice,
 	if (r != 0) {
 		return r;
 	}
-	wire_mailbox_from_name(name, recipient, &received.notification.recipient);
+	if (!a->addressed) {
+		wire_mailbox_from_name(name, recipient, &received.notification.recipient);
+	}
 	memcpy(received.notification.id, notice->id, WIRE_ID_SIZE);
 	if (a->verified && span_copy(a->origin, origin, sizeof origin) == 0) {
 		received.has_verified =

@@ -324,6 +324,7 @@ static int start(struct app *app, struct config *c, struct err_text *e)
 	const struct flood_limits flood = {
 		.origin_minute = (uint32_t)c->origin_rate,
 		.address_minute = (uint32_t)c->address_rate,
+		.unknown_minute = (uint32_t)c->unknown_rate,
 	};
 	struct login_options login = { .failures_minute = (unsigned)c->login_failures };
 	struct app_settings *settings = app_settings_create(c);

@@ -17,6 +17,11 @@ check()
 	function quoted(s,    part) {
 		return split(s, part, "\"") >= 3 ? part[2] : ""
 	}
+	# S as it stands in a pattern.
+	function literal(s) {
+		gsub(/[.*+?^$|()]/, "\\\\&", s)
+		return s
+	}
 	# Takes the text of one entry, from its brace to its brace.
 	function entry(s,    name, field) {
 		name = quoted(s)
@@ -56,7 +61,7 @@ check()
 			if (!(name in described)) {
 				wrong(manual ": nothing on the key " name " of " source)
 			} else if (initial[name] != "" && \
-			    !match(described[name], "[ (]" initial[name] "[ .,)]|" initial[name] "$")) {
+			    (" " described[name] " ") !~ "[ (]" literal(initial[name]) "[ .,)]") {
 				wrong(manual ": " name ": not its default, " initial[name])
 			} else if (restart[name] && described[name] !~ /Read at start\./) {
 				wrong(manual ": " name ": not that it is read at start")

@@ -71,6 +71,8 @@ static void test_defaults(void **state)
 	assert_int_equal(c.dns_servers.n, 0);
 	assert_int_equal(c.workers, 0);
 	assert_int_equal(c.unverified, CONFIG_UNVERIFIED_REFUSE);
+	assert_int_equal(c.tag, '+');
+	assert_int_equal(c.unknown_rate, 300);
 	assert_int_equal(c.retention_s, 90 * 86400);
 	assert_int_equal(c.mailbox_notices, 10000);
 	assert_int_equal(c.origin_notices, 500);
@@ -97,6 +99,7 @@ static void test_all_said(void **state)
 	           "ca-file = ca.pem\n"
 	           "dns-server = 127.0.0.1\ndns-server = ::1\ndns-server = [::1]:53\n"
 	           "workers = 2\nunverified = keep\nstrangers = accept\nretention = 12h\n"
+	           "plus-tags = =\nunknown-rate = 8\n"
 	           "mailbox-notifications = 3\norigin-notifications = 2\n"
 	           "sessions = 7\nsessions-per-address = 6\n"
 	           "idle-time = 2m\nfirst-command-time = 3s\nwait-time = 1d\n"
@@ -112,6 +115,8 @@ static void test_all_said(void **state)
 	assert_int_equal(c.dns_servers.n, 3);
 	assert_int_equal(c.workers, 2);
 	assert_int_equal(c.unverified, CONFIG_UNVERIFIED_KEEP);
+	assert_int_equal(c.tag, '=');
+	assert_int_equal(c.unknown_rate, 8);
 	assert_int_equal(c.retention_s, 12 * 3600);
 	assert_int_equal(c.mailbox_notices, 3);
 	assert_int_equal(c.origin_notices, 2);
@@ -122,6 +127,17 @@ static void test_all_said(void **state)
 	assert_int_equal(c.wait_s, 86400);
 	assert_int_equal(c.login_failures, 9);
 	assert_int_equal(c.log_level, LOG_LEVEL_DEBUG);
+	config_free(&c);
+}
+
+static void test_no_tags(void **state)
+{
+	struct config c;
+
+	(void)state;
+	write_file(REQUIRED "plus-tags = none\n");
+	assert_int_equal(config_read(path, &c, NULL), 0);
+	assert_int_equal(c.tag, 0);
 	config_free(&c);
 }
 
@@ -146,6 +162,10 @@ static void test_bad_lines(void **state)
 		{ "workers = -1", "workers: \"-1\" is no number" },
 		{ "unverified = yes", "unverified: \"yes\" is none of: refuse, keep" },
 		{ "strangers = keep", "strangers: \"keep\" is none of: accept, refuse" },
+		{ "plus-tags = ++", "plus-tags \"++\" divides nothing (allowed: none, or one of !#" },
+		{ "plus-tags = a", "plus-tags \"a\" divides nothing" },
+		{ "plus-tags = @", "divides nothing" },
+		{ "unknown-rate = -1", "unknown-rate: \"-1\" is no number" },
 		{ "retention = 59s", "retention: \"59s\" is too small" },
 		{ "retention = 90w", "retention: \"90w\" is no duration" },
 		{ "mailbox-notifications = 0", "too small (allowed: 1 to 100000000)" },
@@ -223,6 +243,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_defaults, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_all_said, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_no_tags, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_bad_lines, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_missing, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_no_file, setup, teardown),

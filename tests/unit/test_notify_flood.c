@@ -23,7 +23,8 @@ static uint64_t mono(void)
 
 static int setup(void **state)
 {
-	const struct flood_limits limits = { .origin_minute = 60, .address_minute = 120 };
+	const struct flood_limits limits = { .origin_minute = 60, .address_minute = 120,
+		                             .unknown_minute = 30 };
 	struct flood *f;
 
 	now_us = CLOCK_HOUR_US;
@@ -88,7 +89,7 @@ static void test_address(void **state)
 
 static void test_no_limit(void **state)
 {
-	const struct flood_limits none = { 0, 0 };
+	const struct flood_limits none = { 0 };
 	struct wire_address v4 = { .kind = WIRE_ADDRESS_V4 };
 	struct flood *f;
 
@@ -98,7 +99,29 @@ static void test_no_limit(void **state)
 	assert_int_equal(flood_origin(f, "a.example", 1u << 30), 0);
 	flood_address_charge(f, &v4, 1u << 30);
 	assert_int_equal(flood_address_wait(f, &v4), 0);
+	flood_unknown_charge(f, "a.example", &v4, 1u << 30);
+	assert_int_equal(flood_unknown_wait(f, "a.example", &v4), 0);
 	flood_free(f);
+}
+
+/* Who guesses waits, by his domain where it is proved; others, and his address, do not. */
+static void test_unknown(void **state)
+{
+	struct wire_address v4 = { .kind = WIRE_ADDRESS_V4, .u.v4 = { 192, 0, 2, 1 } };
+	struct flood *f = *state;
+
+	flood_unknown_charge(f, "a.example", &v4, 30);
+	assert_int_equal(flood_unknown_wait(f, "a.example", &v4), 0);
+	flood_unknown_charge(f, "a.example", &v4, 2);
+	assert_int_equal(flood_unknown_wait(f, "a.example", &v4), 5);
+	assert_int_equal(flood_unknown_wait(f, "c.example", &v4), 0);
+	assert_int_equal(flood_unknown_wait(f, NULL, &v4), 0);
+	flood_unknown_charge(f, NULL, &v4, 45);
+	assert_int_equal(flood_unknown_wait(f, NULL, &v4), 31);
+	assert_int_equal(flood_address_wait(f, &v4), 0);
+	assert_int_equal(flood_origin(f, "a.example", 1), 0);
+	now_us += 5 * CLOCK_SECOND_US;
+	assert_int_equal(flood_unknown_wait(f, "a.example", &v4), 0);
 }
 
 /* Ever so many others do not free one that owes. */
@@ -203,6 +226,18 @@ static void test_batches(void **state)
 	kv_write_abort(t);
 	assert_int_equal(b->results[0], WIRE_NOTIFY_TRY_LATER);
 	assert_int_equal(b->results[1], WIRE_NOTIFY_NO_USER);
+	/* Charged once it is committed, however often it was tried; then the domain waits. */
+	intake_charge_unknown(b);
+	assert_int_equal(flood_unknown_wait(*state, "c.example", NULL), 0);
+	for (unsigned i = 0; i < 30; i++) {
+		intake_charge_unknown(b);
+	}
+	intake_free(b);
+	assert_int_equal(flood_unknown_wait(*state, "c.example", NULL), 3);
+	assert_int_equal(flood_unknown_wait(*state, "a.example", NULL), 0);
+	b = make(&place, both + 1, 1, 1);
+	assert_true(intake_settled(b));
+	assert_int_equal(b->results[0], WIRE_NOTIFY_TRY_LATER);
 	intake_free(b);
 	db_close(db);
 	tempdir_remove(dir);
@@ -213,7 +248,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 #define CASE(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 		CASE(test_origin), CASE(test_address), CASE(test_no_limit),
-		CASE(test_many),   CASE(test_batches),
+		CASE(test_unknown), CASE(test_many), CASE(test_batches),
 #undef CASE
 	};
 

@@ -1,6 +1,6 @@
 /*
- * Databases of older im2000-notify programs. Schema 1 had no table `policy`: one is made of the
- * records of today, which are the same, with the tables of then, and opened.
+ * Databases of older im2000-notify programs. Schema 1 had no table `policy`, 2 no `alias`: one
+ * is made of the records of today, which are the same, with the tables of then, and opened.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -16,7 +16,7 @@
 #include "notify/db_internal.h"
 #include "tests/unit/tempdir.h"
 
-#define OLD_TABLES 5 /* all but the policy table, which is the last */
+#define OLD_TABLES(schema) (4 + (schema)) /* each added one, at the end */
 
 static struct db *open_today(const char *dir, bool create)
 {
@@ -57,23 +57,23 @@ static uint32_t put_mail(struct db *db)
 	return bob.number;
 }
 
-/* DB's tables of schema 1, into a database in the folder TO. */
-static void copy_old(struct db *db, const char *to)
+/* DB's tables of SCHEMA, into a database in the folder TO. */
+static void copy_old(struct db *db, unsigned schema, const char *to)
 {
 	const struct kv_options options = { .create = true, .no_sync = true };
-	const char *names[OLD_TABLES + 1] = { NULL };
-	kv_table table[OLD_TABLES];
+	const char *names[TABLES + 1] = { NULL };
+	kv_table table[TABLES];
 	struct kv_txn *in, *out;
-	uint8_t one[4];
+	uint8_t number[4];
 	struct kv *kv;
 
-	for (size_t i = 0; i < OLD_TABLES; i++)
+	for (size_t i = 0; i < OLD_TABLES(schema); i++)
 		names[i] = db_tables(db)[i];
-	assert_string_equal(db_tables(db)[OLD_TABLES], "policy");
+	assert_string_equal(db_tables(db)[OLD_TABLES(schema)], schema == 1 ? "policy" : "alias");
 	assert_int_equal(kv_open(to, "notify.mdb", &options, names, table, &kv, NULL), 0);
 	in = db_read_begin(db);
 	assert_int_equal(kv_write_begin(kv, &out), 0);
-	for (size_t i = 0; i < OLD_TABLES; i++) {
+	for (size_t i = 0; i < OLD_TABLES(schema); i++) {
 		struct span key, value;
 		struct kv_cursor *c;
 		int rc;
@@ -85,8 +85,9 @@ static void copy_old(struct db *db, const char *to)
 		assert_int_equal(rc, ERR_NOT_FOUND);
 		kv_cursor_close(c);
 	}
-	kv_put_u32(one, 1);
-	assert_int_equal(kv_put(out, table[TABLE_META], span_str("schema"), span_of(one, 4)), 0);
+	kv_put_u32(number, schema);
+	assert_int_equal(kv_put(out, table[TABLE_META], span_str("schema"), span_of(number, 4)),
+	                 0);
 	assert_int_equal(kv_write_commit(out), 0);
 	db_read_end(in);
 	kv_close(kv);
@@ -98,11 +99,12 @@ static void print_line(void *ctx, const char *line)
 	print_message("%s\n", line);
 }
 
-static void test_schema_one(void **state)
+static void check_schema(unsigned schema)
 {
 	char *today = tempdir_make(), *old = tempdir_make();
 	const struct db_options under_daemon = { 0 };
 	struct db_rule rule = { .table = RULE_BLACKLIST, .value = "@a.example", .added_us = 9 };
+	struct db_alias alias = { .address = "@b.example", .n = 1 };
 	struct db *db = open_today(today, true);
 	uint32_t bob = put_mail(db);
 	struct err_text e = { "" };
@@ -110,8 +112,8 @@ static void test_schema_one(void **state)
 	struct claim *daemon;
 	struct kv_txn *t;
 
-	(void)state;
-	copy_old(db, old);
+	assert_int_equal(name_parse_mailbox(span_str("bob@b.example"), &alias.target[0]), 0);
+	copy_old(db, schema, old);
 	db_close(db);
 
 	/* Not while a daemon, which must be an older one, works on it. */
@@ -128,16 +130,25 @@ static void test_schema_one(void **state)
 	db_read_end(t);
 	assert_int_equal(kv_write_begin(db_kv(db), &t), 0);
 	assert_int_equal(db_rule_add(db, t, &rule), 0);
+	assert_int_equal(db_alias_put(db, t, &alias), 0);
 	assert_int_equal(kv_write_commit(t), 0);
 	db_close(db);
 
 	db = open_today(old, false);
 	t = db_read_begin(db);
 	assert_int_equal(db_rule_has(db, t, DB_OPERATOR, RULE_BLACKLIST, "@a.example"), 1);
+	assert_int_equal(db_alias_find(db, t, "@b.example", &alias), 0);
 	db_read_end(t);
 	db_close(db);
 	tempdir_remove(today);
 	tempdir_remove(old);
+}
+
+static void test_older(void **state)
+{
+	(void)state;
+	check_schema(1);
+	check_schema(2);
 }
 
 /* A newer one, none, and one whose number is of another size. */
@@ -149,8 +160,8 @@ static void test_refused(void **state)
 		int result;
 		const char *said;
 	} cases[] = {
-		{ { 0, 0, 0, 3 }, 4, ERR_UNSUPPORTED,
-		  "notify.mdb was made by a newer im2000-notify (schema 3, this program knows 2)" },
+		{ { 0, 0, 0, 4 }, 4, ERR_UNSUPPORTED,
+		  "notify.mdb was made by a newer im2000-notify (schema 4, this program knows 3)" },
 		{ { 0 }, 0, ERR_MALFORMED, "notify.mdb is no database of im2000-notify" },
 		{ { 0, 0, 0, 0, 0, 0, 0, 2 }, 8, ERR_MALFORMED, "cannot be read" },
 		{ { 0, 0, 0, 0 }, 4, ERR_MALFORMED, "cannot be read" },
@@ -183,7 +194,7 @@ static void test_refused(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_schema_one),
+		cmocka_unit_test(test_older),
 		cmocka_unit_test(test_refused),
 	};
 
