@@ -2,7 +2,7 @@
  * Fills a message store that does not run: --count messages of --size octets with a recipient
  * each, as submissions would have left them, a thousand to a transaction and not flushed one by
  * one. They are due to be notified in a month. --ids FILE: the originator's ids of --sample of
- * them, evenly chosen, in hex.
+ * them, evenly chosen, in hex. It ends early after --seconds; what it reports is how many it wrote.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,7 +19,7 @@
 
 struct bench {
 	const char *data, *account, *to, *ids_path;
-	uint64_t count, size, sample;
+	uint64_t count, size, sample, seconds, done;
 	struct db *db;
 	struct ids *ids;
 	FILE *ids_file;
@@ -108,11 +108,11 @@ static int add(struct bench *b, struct kv_txn *t, uint64_t i)
 	return deposit_message(&d, t);
 }
 
-static void fill(struct bench *b)
+static void fill(struct bench *b, uint64_t start_us)
 {
-	uint64_t done = 0;
+	const uint64_t limit_us = b->seconds * CLOCK_SECOND_US;
 
-	while (done < b->count) {
+	while (b->done < b->count && (limit_us == 0 || clock_mono_us() - start_us < limit_us)) {
 		struct kv_txn *t;
 		bool reserved = db_numbers_low(b->db);
 		int err;
@@ -120,12 +120,12 @@ static void fill(struct bench *b)
 		need(kv_write_begin(db_kv(b->db), &t), "a transaction");
 		if (reserved)
 			need(db_numbers_reserve(b->db, t), "message numbers");
-		for (int i = 0; i < BATCH && done < b->count; i++) {
-			err = add(b, t, done);
+		for (int i = 0; i < BATCH && b->done < b->count; i++) {
+			err = add(b, t, b->done);
 			if (err == ERR_AGAIN)
 				break;
 			need(err, "a message");
-			done++;
+			b->done++;
 		}
 		need(kv_write_commit(t), "a commit");
 		if (reserved)
@@ -144,6 +144,7 @@ int main(int argc, char **argv)
 		{ "sample", TOOL_NUMBER, &b.sample, false },
 		{ "count", TOOL_NUMBER, &b.count, false },
 		{ "size", TOOL_SIZE, &b.size, false },
+		{ "seconds", TOOL_NUMBER, &b.seconds, false },
 		{ NULL, 0, NULL, false },
 	};
 	const struct db_options db = { .no_sync = true };
@@ -160,8 +161,8 @@ int main(int argc, char **argv)
 	find_account(&b);
 	scan_message(&b);
 	start_us = clock_mono_us();
-	fill(&b);
-	tool_report(b.count, clock_mono_us() - start_us, NULL);
+	fill(&b, start_us);
+	tool_report(b.done, clock_mono_us() - start_us, NULL);
 	tool_report_end();
 	if (b.ids_file != NULL && fclose(b.ids_file) != 0)
 		tool_fatal("%s cannot be written", b.ids_path);

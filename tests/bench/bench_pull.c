@@ -138,7 +138,10 @@ static size_t on_head(struct bench *b, struct span octets)
 	if (octets.n < FRAME_PREFIX)
 		return 0;
 	total = frame_length(octets.p);
-	err = msrap_response_decode(span_after(octets, FRAME_PREFIX), total, &r);
+	octets = span_after(octets, FRAME_PREFIX);
+	if (octets.n > total)
+		octets.n = (size_t)total; /* behind it stands the next */
+	err = msrap_response_decode(octets, total, &r);
 	if (err == ERR_AGAIN)
 		return 0;
 	if (err != 0 || r.status != WIRE_STATUS_OK || r.kind != MSRAP_RETRIEVE)
