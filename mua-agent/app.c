@@ -61,3 +61,20 @@ const struct config_account *app_by_store(const struct app *app, const char *sto
 	}
 	return NULL;
 }
+
+bool app_is_sender(const struct app *app, size_t index)
+{
+	const struct config_account *a = &app->config.accounts[index], *b;
+
+	if (!app_wants(app, a) || !config_sends(a)) {
+		return false;
+	}
+	for (b = app->config.accounts; b < a; b++) {
+		if (app_wants(app, b) && config_sends(b) &&
+		    strcmp(a->store_domain, b->store_domain) == 0 &&
+		    strcmp(a->store_login, b->store_login) == 0) {
+			return false;
+		}
+	}
+	return true;
+}

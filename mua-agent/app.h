@@ -31,6 +31,10 @@ int app_lines(struct app *app, struct lines **out, struct err_text *e);
 /* Whether the command is about this account: all are, unless --account says which. */
 bool app_wants(const struct app *app, const struct config_account *a);
 
+/* Whether account INDEX is one that the command is about, can send, and no account before it is the
+ * same at the same store. */
+bool app_is_sender(const struct app *app, size_t index);
+
 /* The account whose notifications db.h calls IDENTITY; NULL: the configuration has none. */
 const struct config_account *app_by_identity(const struct app *app, struct span identity);
 

@@ -12,11 +12,17 @@ const struct command cmd_table[] = {
 	{ "read", "N [--headers] [--part SECTION] [--raw] [--save DIR]", "pull and show a message",
 	  cmd_read },
 	{ "structure", "N", "list a message's parts", cmd_structure },
-	{ "status", "[N | URL]", "what became of what was sent", cmd_status },
+	{ "status", "[N | URL] [--watch]", "what became of what was sent", cmd_status },
 	{ "wait", "[--exec COMMAND]", "wait until something comes", cmd_wait },
 	{ "drop", "N...", "forget messages, here and at their stores", cmd_drop },
 	{ "refuse", "N... [--reason TEXT]", "refuse messages; their senders see it", cmd_refuse },
 	{ "cancel", "N | URL [--to MAILBOX]...", "recall a message that was sent", cmd_cancel },
+	{ "release", "N | URL", "send a draft", cmd_release },
+	{ "readdress", "N | URL --to MAILBOX...", "more recipients for what was sent",
+	  cmd_readdress },
+	{ "extend", "N | URL --lifetime T", "have it kept longer", cmd_extend },
+	{ "forget", "N | URL", "give up the sender's own copy", cmd_forget },
+	{ "archive", "", "list what the stores keep of what was sent", cmd_archive },
 	{ "block", "MAILBOX|@DOMAIN...", "have the agent refuse these senders", cmd_block },
 	{ "unblock", "MAILBOX|@DOMAIN...", "refuse them no more", cmd_unblock },
 	{ "allow", "MAILBOX|@DOMAIN...", "let these senders in, where strangers are refused",
@@ -134,6 +140,22 @@ int cmd_number(const char *command, const char *text, uint32_t *out)
 	}
 	*out = (uint32_t)number;
 	return 0;
+}
+
+int cmd_can_send(const struct app *app)
+{
+	struct err_text e;
+
+	for (size_t i = 0; i < app->config.n_accounts; i++) {
+		if (app_is_sender(app, i)) {
+			return PROGRAM_DONE;
+		}
+	}
+	err_set(&e, ERR_CONFIG,
+	        "%s: no account%s%s names a store-password-file or store-password-command",
+	        app->config.path, app->account_name != NULL ? " " : "",
+	        app->account_name != NULL ? app->account_name : "");
+	return cmd_fail(ERR_CONFIG, &e);
 }
 
 int cmd_recipient(const char *command, const char *text, struct mailbox **list, size_t *n)

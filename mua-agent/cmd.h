@@ -20,6 +20,11 @@ int cmd_wait(struct app *app, int argc, char **argv);
 int cmd_drop(struct app *app, int argc, char **argv);
 int cmd_refuse(struct app *app, int argc, char **argv);
 int cmd_cancel(struct app *app, int argc, char **argv);
+int cmd_release(struct app *app, int argc, char **argv);
+int cmd_readdress(struct app *app, int argc, char **argv);
+int cmd_extend(struct app *app, int argc, char **argv);
+int cmd_forget(struct app *app, int argc, char **argv);
+int cmd_archive(struct app *app, int argc, char **argv);
 int cmd_block(struct app *app, int argc, char **argv);
 int cmd_unblock(struct app *app, int argc, char **argv);
 int cmd_allow(struct app *app, int argc, char **argv);
@@ -63,6 +68,10 @@ void cmd_trouble(int *exit, int code, const struct err_text *e);
 
 /* A message's number. 0, or PROGRAM_USAGE, said. */
 int cmd_number(const char *command, const char *text, uint32_t *out);
+
+/* Whether there is an account that sends (--account: that one). PROGRAM_DONE or the exit code,
+ * said. */
+int cmd_can_send(const struct app *app);
 
 /* A recipient given by --to, added to LIST[*N]. PROGRAM_DONE or the exit code, said. */
 int cmd_recipient(const char *command, const char *text, struct mailbox **list, size_t *n);

@@ -4,6 +4,8 @@
 
 #include "base/text.h"
 #include "mua-agent/cmd.h"
+#include "mua-agent/delivery.h"
+#include "mua-agent/follow.h"
 #include "mua-agent/show.h"
 #include "mua-agent/track.h"
 #include "mua-agent/url.h"
@@ -94,59 +96,27 @@ static int list_sent(struct app *app, struct err_text *e)
 
 /* --- one message -------------------------------------------------------------------------- */
 
-static const char *mailbox_text(const struct wire_mailbox *m, struct mailbox *name, char *safe,
-                                size_t cap)
-{
-	return wire_mailbox_to_name(m, name) == 0 ? show_safe(span_str(name->text), safe, cap)
-	                                          : show_safe(m->local, safe, cap);
-}
-
-static int print_delivery_json(const struct msoap_delivery *d, const char *recipient)
-{
-	struct show_json j;
-
-	show_json_begin(&j);
-	show_json_text(&j, "recipient", span_str(recipient));
-	show_json_text(&j, "notification",
-	               span_str(wire_notification_status_name(d->notification)));
-	show_json_text(&j, "read", span_str(wire_read_status_name(d->read)));
-	show_json_bool(&j, "pinned", d->pinned);
-	show_json_number(&j, "attempts", d->attempts);
-	show_json_time(&j, "changed", d->changed);
-	show_json_time(&j, "next", d->next_attempt);
-	show_json_text(&j, "text", d->text);
-	return show_json_end(&j);
-}
-
 static int print_delivery(void *ctx, const struct msoap_delivery *d)
 {
-	const struct app *app = ctx;
-	char safe[800], text[1024], changed[SHOW_TIME], next[SHOW_TIME];
-	struct mailbox name;
-	const char *recipient = mailbox_text(&d->recipient, &name, safe, sizeof safe);
-
-	if (app->json) {
-		return print_delivery_json(d, recipient);
-	}
-	show_safe(d->text, text, sizeof text);
-	show_format(stdout, "%-32s  %-13s  %-11s  %s  %s%s%s%s%s\n", recipient,
-	            wire_notification_status_name(d->notification), wire_read_status_name(d->read),
-	            d->pinned ? "pinned  " : "unpinned", show_time(d->changed, changed),
-	            d->has_next_attempt ? "  next " : "",
-	            d->has_next_attempt ? show_time(d->next_attempt, next) : "",
-	            text[0] != '\0' ? "  " : "", text);
-	return 0;
+	return delivery_print(ctx, NULL, d);
 }
 
 int cmd_status(struct app *app, int argc, char **argv)
 {
-	static const struct option options[] = { CMD_OPTIONS };
+	static const struct option options[] = {
+		{ "watch", no_argument, NULL, 'w' },
+		CMD_OPTIONS,
+	};
 	struct track_target target;
 	struct err_text e = { "" };
-	int r, exit;
+	bool watch = false;
+	int c, r, exit;
 
-	if (cmd_option(app, argc, argv, options, &exit) == CMD_STOP) {
-		return exit;
+	while ((c = cmd_option(app, argc, argv, options, &exit)) != CMD_END) {
+		if (c == CMD_STOP) {
+			return exit;
+		}
+		watch = true;
 	}
 	if (argc - optind > 1) {
 		return program_usage(APP_PROGRAM, "status wants one number or URL, or nothing");
@@ -160,8 +130,14 @@ int cmd_status(struct app *app, int argc, char **argv)
 		return exit;
 	}
 	if (optind == argc) {
+		if (watch) {
+			return follow_all(app);
+		}
 		r = list_sent(app, &e);
 	} else if ((r = track_find(app, argv[optind], &target, &e)) == 0) {
+		if (watch) {
+			return follow_one(app, &target);
+		}
 		r = track_deliveries(app, &target, print_delivery, app, &e);
 	}
 	return r == 0 ? PROGRAM_DONE : cmd_fail(r, &e);

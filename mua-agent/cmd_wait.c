@@ -2,32 +2,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "mua-agent/attend.h"
 #include "mua-agent/cmd.h"
 #include "mua-agent/entry.h"
 #include "mua-agent/inbox.h"
 #include "mua-agent/shell.h"
 #include "mua-agent/show.h"
 
-#define WAIT_S 540                   /* of one retrieve; less than most NATs forget in */
-#define PAUSE_MIN_US CLOCK_SECOND_US /* before connecting again; doubled each time */
-#define PAUSE_MAX_US (5 * CLOCK_MINUTE_US)
-
-/* An account that is waited for. */
-struct post {
-	const struct config_account *account;
-	struct inbox *inbox; /* NULL: not connected */
-	bool draining;       /* its agent has more to say at once */
-	uint64_t pause_us, again_us;
-	struct waiting *waiting;
-};
-
 struct waiting {
 	struct app *app;
 	const char *exec;
-	struct post *posts;
-	size_t n;
-	struct loop_timer *timer;
-	bool stop;
 	int exit;
 	uint32_t *numbers; /* what came */
 	size_t n_numbers;
@@ -52,121 +36,47 @@ static void on_news(void *ctx, uint32_t number, bool is_new)
 	w->numbers[w->n_numbers++] = number;
 }
 
-static bool is_passing(int error)
-{
-	return program_exit_code(error) == PROGRAM_TRY_LATER;
-}
+/* --- the accounts ------------------------------------------------------------------------- */
 
-/* The connection of P failed: again later, unless that cannot help. */
-static void lose(struct post *p, int error, const struct err_text *why)
-{
-	struct waiting *w = p->waiting;
-
-	inbox_close(p->inbox);
-	p->inbox = NULL;
-	p->draining = false;
-	if (!is_passing(error)) {
-		w->stop = true;
-		w->exit = cmd_fail(error, why);
-		return;
-	}
-	if (p->pause_us == PAUSE_MIN_US) { /* not at the first time: a daemon that is restarted */
-		fprintf(stderr, "%s: %s; waiting for it\n", APP_PROGRAM,
-		        why->text[0] != '\0' ? why->text : err_phrase(error));
-	}
-	p->pause_us = p->pause_us == 0 ? PAUSE_MIN_US : p->pause_us * 2;
-	if (p->pause_us > PAUSE_MAX_US) {
-		p->pause_us = PAUSE_MAX_US;
-	}
-	p->again_us = clock_mono_us() + p->pause_us;
-}
-
-/* Connects P where it is time to. */
-static void go_on(struct post *p)
-{
-	struct waiting *w = p->waiting;
-	struct err_text why = { "" };
-	int r;
-
-	if (p->inbox == NULL && p->again_us <= clock_mono_us()) {
-		r = inbox_open(w->app, p->account, WAIT_S, on_news, w, &p->inbox, &why);
-		if (r != 0) {
-			lose(p, r, &why);
-		}
-	}
-}
-
-/* Takes what P's agent answered, and asks for more: without waiting while it is known that there
- * is more. */
-static void take(struct post *p)
-{
-	struct err_text why = { "" };
-	int r = inbox_take(p->inbox, &why);
-
-	if (r >= 0) {
-		p->pause_us = 0;
-		p->draining = r > 0;
-		r = inbox_more(p->inbox, r > 0 ? 0 : WAIT_S, &why);
-	}
-	if (r < 0) {
-		lose(p, r, &why);
-	}
-}
-
-static void on_timer(void *ctx)
+static int open_inbox(void *ctx, const struct config_account *a, void **handle, struct err_text *e)
 {
 	struct waiting *w = ctx;
+	struct inbox *inbox = NULL;
+	int r = inbox_open(w->app, a, ATTEND_WAIT_S, on_news, w, &inbox, e);
 
-	loop_stop(lines_loop(w->app->lines));
+	*handle = inbox;
+	return r;
 }
 
-/* Sleeps until an answer comes, or it is time to connect again. */
-static void sleep_on(struct waiting *w)
+static void close_inbox(void *handle)
 {
-	uint64_t now = clock_mono_us(), next = UINT64_MAX;
+	inbox_close(handle);
+}
 
-	for (size_t i = 0; i < w->n; i++) {
-		if (w->posts[i].inbox != NULL && inbox_ready(w->posts[i].inbox)) {
-			return;
-		}
-		if (w->posts[i].inbox == NULL && w->posts[i].again_us < next) {
-			next = w->posts[i].again_us;
-		}
+static bool is_ready(const void *handle)
+{
+	return inbox_ready(handle);
+}
+
+/* Asks for more without waiting while it is known that there is more. */
+static int take(void *ctx, void *handle, struct err_text *e)
+{
+	int count = inbox_take(handle, e), r;
+
+	(void)ctx;
+	if (count < 0) {
+		return count;
 	}
-	if (next != UINT64_MAX) {
-		loop_timer_start(w->timer, next > now ? next - now : 0);
-	}
-	loop_run(lines_loop(w->app->lines));
-	loop_timer_stop(w->timer);
+	r = inbox_more(handle, count > 0 ? 0 : ATTEND_WAIT_S, e);
+	return r != 0 ? r : count > 0;
 }
 
 /* Something came, and no agent has more. */
-static bool is_over(const struct waiting *w)
+static bool is_over(void *ctx, bool more)
 {
-	bool draining = false;
+	const struct waiting *w = ctx;
 
-	for (size_t i = 0; i < w->n; i++) {
-		draining = draining || w->posts[i].draining;
-	}
-	return w->stop || (w->n_numbers > 0 && !draining);
-}
-
-static void wait_all(struct waiting *w)
-{
-	while (!is_over(w)) {
-		for (size_t i = 0; i < w->n && !w->stop; i++) {
-			go_on(&w->posts[i]);
-		}
-		if (w->stop) {
-			return;
-		}
-		sleep_on(w);
-		for (size_t i = 0; i < w->n && !w->stop; i++) {
-			if (w->posts[i].inbox != NULL && inbox_ready(w->posts[i].inbox)) {
-				take(&w->posts[i]);
-			}
-		}
-	}
+	return w->n_numbers > 0 && !more;
 }
 
 /* --- what came ---------------------------------------------------------------------------- */
@@ -217,44 +127,31 @@ static void tell(struct waiting *w)
 
 /* --- the command -------------------------------------------------------------------------- */
 
-static int prepare(struct waiting *w, struct err_text *e)
-{
-	struct config *c = &w->app->config;
-	struct lines *lines;
-	int r;
-
-	if ((r = inbox_can_fetch(w->app, e)) != 0 || (r = app_lines(w->app, &lines, e)) != 0) {
-		return r;
-	}
-	if ((w->posts = calloc(c->n_accounts, sizeof *w->posts)) == NULL ||
-	    loop_timer_create(lines_loop(lines), on_timer, w, &w->timer) != 0) {
-		return err_set(e, ERR_NOMEM, "out of memory");
-	}
-	for (size_t i = 0; i < c->n_accounts; i++) {
-		if (app_wants(w->app, &c->accounts[i]) && config_receives(&c->accounts[i])) {
-			w->posts[w->n].account = &c->accounts[i];
-			w->posts[w->n++].waiting = w;
-		}
-	}
-	return 0;
-}
-
 static int wait_for_mail(struct waiting *w)
 {
+	const struct config *c = &w->app->config;
+	const struct config_account **accounts = calloc(c->n_accounts, sizeof *accounts);
+	const struct attend attend = { .app = w->app,
+		                       .open = open_inbox,
+		                       .close = close_inbox,
+		                       .ready = is_ready,
+		                       .take = take,
+		                       .over = is_over,
+		                       .ctx = w };
 	struct err_text e = { "" };
-	int r = prepare(w, &e);
+	size_t n = 0;
+	int r = accounts == NULL ? ERR_NOMEM : inbox_can_fetch(w->app, &e);
 
+	for (size_t i = 0; r == 0 && i < c->n_accounts; i++) {
+		if (app_wants(w->app, &c->accounts[i]) && config_receives(&c->accounts[i])) {
+			accounts[n++] = &c->accounts[i];
+		}
+	}
+	w->exit = r == 0 ? attend_run(&attend, accounts, n) : cmd_fail(r, &e);
 	if (r == 0) {
-		wait_all(w);
 		tell(w);
-	} else {
-		w->exit = cmd_fail(r, &e);
 	}
-	for (size_t i = 0; i < w->n; i++) {
-		inbox_close(w->posts[i].inbox);
-	}
-	loop_timer_free(w->timer);
-	free(w->posts);
+	free(accounts);
 	free(w->numbers);
 	return w->exit;
 }

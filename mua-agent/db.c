@@ -390,13 +390,13 @@ int db_sent_find(struct db *db, struct kv_txn *t, struct span store, const uint8
 	return r;
 }
 
-int db_sent_add(struct db *db, struct kv_txn *t, struct db_sent *sent)
+int db_sent_put(struct db *db, struct kv_txn *t, struct db_sent *sent)
 {
 	uint8_t key[4], head[SENT_HEAD] = { RECORD };
 	struct buf b;
-	int r = next_number(db, t, "sent", &sent->number);
+	int r;
 
-	if (r != 0) {
+	if (sent->number == 0 && (r = next_number(db, t, "sent", &sent->number)) != 0) {
 		return r;
 	}
 	kv_put_u32(key, sent->number);

@@ -65,7 +65,7 @@ int db_item_find(struct db *db, struct kv_txn *t, struct span account, struct sp
  * day at most. */
 int db_tidy(struct db *db, struct kv_txn *t, uint64_t now_us);
 
-/* How far an account's notifications were fetched; 0 at first. */
+/* How far an account's notifications were fetched, or its changes watched; 0 at first. */
 int db_cursor_get(struct db *db, struct kv_txn *t, struct span account, uint64_t *cursor);
 int db_cursor_put(struct db *db, struct kv_txn *t, struct span account, uint64_t cursor);
 
@@ -86,7 +86,8 @@ int db_sent_next(struct db *db, struct kv_txn *t, uint32_t number, struct db_sen
 /* The message that is (store, id). ERR_NOT_FOUND. */
 int db_sent_find(struct db *db, struct kv_txn *t, struct span store, const uint8_t id[WIRE_ID_SIZE],
                  struct db_sent *out);
-int db_sent_add(struct db *db, struct kv_txn *t, struct db_sent *sent);
+/* Adds (number 0: given here, set in SENT) or replaces. Views in SENT must not lie in the map. */
+int db_sent_put(struct db *db, struct kv_txn *t, struct db_sent *sent);
 
 /*
  * Submissions that are not known to be finished, by a hash of account, envelope

@@ -351,7 +351,7 @@ static int put_sent(struct submitting *s, struct kv_txn *t, struct span names)
 		return 0;
 	}
 	memcpy(sent.id, s->out->id, WIRE_ID_SIZE);
-	if (r == ERR_NOT_FOUND && (r = db_sent_add(s->app->db, t, &sent)) == 0) {
+	if (r == ERR_NOT_FOUND && (r = db_sent_put(s->app->db, t, &sent)) == 0) {
 		s->out->number = sent.number;
 	}
 	return r;

@@ -8,8 +8,6 @@
 #include "mua-agent/talk.h"
 #include "mua-agent/url.h"
 
-#define MAILBOX_OCTETS 700 /* DER of a mailbox, at most */
-
 static int find_number(struct app *app, uint32_t number, struct track_target *out,
                        struct err_text *e)
 {
@@ -59,17 +57,17 @@ int track_find(struct app *app, const char *name, struct track_target *out, stru
 	                     out->store);
 }
 
-static int open_store(struct app *app, const struct track_target *target, struct talk *login,
-                      struct line **l, struct err_text *e)
+int track_open(struct app *app, const struct config_account *a, const char *store,
+               struct talk *login, struct line **l, struct err_text *e)
 {
 	struct lines *lines;
 	int r;
 
 	if ((r = app_lines(app, &lines, e)) != 0 ||
-	    (r = line_open(lines, target->store, LOCATE_MSOAP, true, l, e)) != 0) {
+	    (r = line_open(lines, store, LOCATE_MSOAP, true, l, e)) != 0) {
 		return r;
 	}
-	if ((r = talk_login_store(*l, login, target->account, e)) != 0) {
+	if ((r = talk_login_store(*l, login, a, e)) != 0) {
 		line_close(*l);
 	}
 	return r;
@@ -124,7 +122,7 @@ int track_deliveries(struct app *app, const struct track_target *target,
 	struct line *l;
 	int r;
 
-	if ((r = open_store(app, target, &login, &l, e)) != 0) {
+	if ((r = track_open(app, target->account, target->store, &login, &l, e)) != 0) {
 		return r;
 	}
 	if ((r = send_track(l, &track, target, &k, e)) == 0 && (r = talk_finish(&login, e)) == 0) {
@@ -134,55 +132,6 @@ int track_deliveries(struct app *app, const struct track_target *target,
 		if ((r = send_track(l, &track, target, &k, e)) == 0) {
 			r = talk_finish(&track, e);
 		}
-	}
-	line_close(l);
-	return r;
-}
-
-/* --- cancel ------------------------------------------------------------------------------- */
-
-static int send_cancel(struct line *l, struct talk *t, const struct track_target *target,
-                       const struct mailbox *recipients, size_t n, struct err_text *e)
-{
-	struct msoap_command c = { .kind = MSOAP_CANCEL };
-	size_t cap = (n + 1) * MAILBOX_OCTETS;
-	uint8_t labels[WIRE_LABELS_MAX], *octets = malloc(cap);
-	struct wire_list_writer w;
-	struct wire_mailbox m;
-	int r = 0;
-
-	*t = (struct talk) { 0 };
-	snprintf(t->doing, sizeof t->doing, "cancel the message at %.150s", target->store);
-	if (octets == NULL) {
-		return err_set(e, ERR_NOMEM, "%s: out of memory", t->doing);
-	}
-	wire_list_writer_init(&w, octets, cap);
-	for (size_t i = 0; r == 0 && i < n; i++) {
-		wire_mailbox_from_name(&recipients[i], labels, &m);
-		r = wire_mailbox_append(&w, &m);
-	}
-	memcpy(c.u.cancel.id, target->id, WIRE_ID_SIZE);
-	c.u.cancel.has_recipients = n > 0;
-	c.u.cancel.recipients = wire_list_view(&w);
-	r = r == 0 ? talk_msoap(l, t, &c, cap, e)
-	           : err_set(e, r, "%s: %s", t->doing, err_phrase(r));
-	free(octets);
-	return r;
-}
-
-int track_cancel(struct app *app, const struct track_target *target,
-                 const struct mailbox *recipients, size_t n, struct err_text *e)
-{
-	struct talk login, cancel;
-	struct line *l;
-	int r;
-
-	if ((r = open_store(app, target, &login, &l, e)) != 0) {
-		return r;
-	}
-	if ((r = send_cancel(l, &cancel, target, recipients, n, e)) == 0 &&
-	    (r = talk_finish(&login, e)) == 0) {
-		r = talk_finish(&cancel, e);
 	}
 	line_close(l);
 	return r;

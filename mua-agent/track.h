@@ -1,9 +1,9 @@
-/* What became of messages sent, and taking them back: MSOAP track and cancel. */
+/* What became of messages sent: MSOAP track. */
 #ifndef IM2000_AGENT_TRACK_H
 #define IM2000_AGENT_TRACK_H
 
 #include "mua-agent/app.h"
-#include "wire/msoap.h"
+#include "mua-agent/talk.h"
 
 /* A message that was sent: where, by which account, by which capability. */
 struct track_target {
@@ -21,14 +21,15 @@ bool track_is_name(const char *name);
  */
 int track_find(struct app *app, const char *name, struct track_target *out, struct err_text *e);
 
+/* Connects to STORE and sends A's login; its answer is to be waited for behind the first request. 0
+ * or an error with E filled, and nothing to close. */
+int track_open(struct app *app, const struct config_account *a, const char *store,
+               struct talk *login, struct line **l, struct err_text *e);
+
 /* Calls EACH for each delivery, as the store tells them; its views live for the call. 0 or an
  * error (EACH's too) with E filled. */
 int track_deliveries(struct app *app, const struct track_target *target,
                      int (*each)(void *ctx, const struct msoap_delivery *d), void *ctx,
                      struct err_text *e);
-
-/* Recalls the message from the N recipients; N 0: all of it. 0 or an error with E filled. */
-int track_cancel(struct app *app, const struct track_target *target,
-                 const struct mailbox *recipients, size_t n, struct err_text *e);
 
 #endif

@@ -229,12 +229,13 @@ static void test_sent(void **state)
 		       found;
 
 	begin(f);
-	assert_int_equal(db_sent_add(f->db, f->t, &sent), 0);
+	assert_int_equal(db_sent_put(f->db, f->t, &sent), 0);
 	assert_int_equal(sent.number, 1);
 	sent.id[0] = 5;
+	sent.number = 0;
 	sent.held = false;
 	sent.recipients = span_of(NULL, 0);
-	assert_int_equal(db_sent_add(f->db, f->t, &sent), 0);
+	assert_int_equal(db_sent_put(f->db, f->t, &sent), 0);
 	assert_int_equal(sent.number, 2);
 	assert_int_equal(db_sent_get(f->db, f->t, 1, &found), 0);
 	assert_true(found.held && found.submitted_us == 1 && found.expires_us == 2 &&
@@ -246,6 +247,11 @@ static void test_sent(void **state)
 	assert_int_equal(db_sent_find(f->db, f->t, span_str("b.example"), sent.id, &found),
 	                 ERR_NOT_FOUND);
 	assert_int_equal(db_sent_get(f->db, f->t, 3, &found), ERR_NOT_FOUND);
+	assert_int_equal(db_sent_next(f->db, f->t, 2, &found), ERR_NOT_FOUND);
+	sent.expires_us = 7;
+	assert_int_equal(db_sent_put(f->db, f->t, &sent), 0);
+	assert_int_equal(db_sent_get(f->db, f->t, 2, &found), 0);
+	assert_true(!found.held && found.expires_us == 7 && found.id[0] == 5);
 	assert_int_equal(db_sent_next(f->db, f->t, 2, &found), ERR_NOT_FOUND);
 }
 
