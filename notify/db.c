@@ -53,6 +53,7 @@ int db_open(const char *dir, const struct db_options *options, struct db **out, 
 {
 	struct kv_options kv = {
 		.map_size = options->map_size,
+		.reserve = options->no_sync ? 0 : KV_RESERVE,
 		.no_sync = options->no_sync,
 		.create = options->create,
 	};

@@ -12,6 +12,8 @@
 /* Notices of one mailbox with the same id that a withdrawal looks at. Ids are random: more than
  * one is somebody's doing, and the work that it causes is bounded. */
 #define SAME_ID_MAX 8
+/* Of one mailbox's notice: keys and values in all tables, without the announcement. */
+#define NOTICE_OCTETS 320
 
 static size_t count_results(const struct rnasp_command *c)
 {
@@ -222,6 +224,7 @@ int intake_create(const struct intake_place *place, const struct wire_endpoint *
 		return ERR_NOMEM;
 	}
 	memcpy(b->octets, body.p, body.n);
+	b->body_n = body.n;
 	b->job.apply = intake_apply;
 	b->db = place->db;
 	b->policy = place->policy;
@@ -365,6 +368,10 @@ int intake_apply(struct writer_job *job, struct kv_txn *t)
 	int r;
 
 	b->n_mailboxes = 0; /* an attempt before this one may have been undone */
+	if (b->command.kind != RNASP_WITHDRAW &&
+	    (r = kv_claim(t, b->body_n + b->n * NOTICE_OCTETS)) != 0) {
+		return r;
+	}
 	if ((r = apply_command(b, t)) != 0) {
 		kv_write_fail(t, r); /* notifications before the one that failed are written */
 	}

@@ -53,6 +53,7 @@ struct intake_batch {
 	uint32_t *mailboxes; /* those with something new, to be woken */
 	size_t n_mailboxes, cap_mailboxes;
 	void *app, *session; /* the session's own; session is NULL once it is gone */
+	size_t body_n;
 	uint8_t octets[];    /* the command's body */
 };
 

@@ -4,6 +4,10 @@
 
 #include "store/delivery.h"
 
+/* Keys and values, as far as they do not depend on the message. */
+#define RECORDS_OCTETS 1024
+#define DELIVERY_OCTETS 160 /* with a share of its job */
+
 /*
  * Whether the submission is still the caller's to go on with, and its account
  * has room for M.
@@ -100,6 +104,8 @@ int deposit_blocks(const struct deposit *d, struct kv_txn *t, uint64_t resume_us
 	m.sweep_us = d->now_us + resume_us;
 	err = check(d, t, &m);
 	if (err == 0)
+		err = kv_claim(t, d->octets.n + RECORDS_OCTETS);
+	if (err == 0)
 		err = put_octets(d, t, NULL);
 	if (err == 0)
 		err = db_message_put(d->db, t, &m);
@@ -138,6 +144,11 @@ static int put_jobs(const struct deposit_recipients *d, struct kv_txn *t, uint64
 		err = db_job_put(d->db, t, &job);
 	}
 	return err;
+}
+
+uint64_t deposit_octets(uint32_t recipients)
+{
+	return (uint64_t)recipients * DELIVERY_OCTETS;
 }
 
 int deposit_recipients(const struct deposit_recipients *d, struct kv_txn *t)
@@ -179,6 +190,9 @@ int deposit_message(const struct deposit_message *d, struct kv_txn *t)
 	m.structure = span_of(r->structure, r->structure_n);
 	m.parts = span_of(r->parts, r->parts_n);
 	err = check(&d->part, t, &m);
+	if (err == 0)
+		err = kv_claim(t, d->part.octets.n + r->excerpt_n + r->structure_n + r->parts_n +
+		                      RECORDS_OCTETS + deposit_octets(d->to->n));
 	if (err == 0)
 		err = put_octets(&d->part, t, r->digest);
 	if (err == 0)

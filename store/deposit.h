@@ -54,7 +54,9 @@ struct deposit_recipients {
 	uint64_t now_us, release_us; /* 0: at once */
 	bool held;
 };
-/* 0 or an error of db.h. */
+/* For kv_claim: what so many of them take. */
+uint64_t deposit_octets(uint32_t recipients);
+/* 0 or an error of db.h. kv_claim is the caller's. */
 int deposit_recipients(const struct deposit_recipients *d, struct kv_txn *t);
 
 /*

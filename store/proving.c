@@ -87,6 +87,8 @@ static int keep_apply(struct writer_job *job, struct kv_txn *txn)
 
 	if (err == 0)
 		err = m.freed ? ERR_NOT_FOUND : db_leaf_blob(db, txn, &m, &blob);
+	if (err == 0)
+		err = kv_claim(txn, (uint64_t)p->n * DIGEST_SIZE);
 	if (err != 0)
 		return err;
 	return db_leaf_put(db, txn, blob, 0, (const uint8_t(*)[DIGEST_SIZE])p->leaf, p->n);

@@ -172,6 +172,9 @@ static int readdress_apply(struct writer_job *job, struct kv_txn *txn)
 	add = new_ones(k);
 	if (add.n == 0)
 		return 0;
+	err = kv_claim(txn, deposit_octets(add.n));
+	if (err != 0)
+		return err;
 	more.message = m.number;
 	more.account = m.account;
 	more.first = m.recipients;

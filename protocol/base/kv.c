@@ -29,6 +29,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/gate.h"
+#include "base/kv_room.h"
 #include "base/log.h"
 #include "base/room.h"
 
@@ -39,7 +40,6 @@
 #define RESIZE_WAIT_S 10 /* for the transactions that are open; they are to be short */
 #define RESIZE_TRIES 3
 #define STALE_CHECK_US CLOCK_MINUTE_US
-#define FREE_TABLE 0 /* LMDB's own table of free pages */
 
 struct kv_txn {
 	struct kv *kv;
@@ -62,6 +62,7 @@ struct kv {
 	pthread_mutex_t pool_lock;
 	struct kv_txn *pool; /* read transactions, reset */
 	struct alarm failure; /* see kv_watch */
+	struct kv_room room;
 };
 
 int kv_error(int rc)
@@ -206,6 +207,7 @@ int kv_open(const char *dir, const char *name, const struct kv_options *options,
 	alarm_init(&kv->failure);
 	kv->writer = (struct kv_txn){ .kv = kv, .write = true };
 	kv->stale_checked_us = clock_mono_us();
+	kv->room = (struct kv_room){ .kv = kv, .reserve = options->reserve };
 	rc = mdb_env_create(&kv->env);
 	if (rc == 0)
 		rc = open_all(kv, dir, path, options, tables, handles);
@@ -384,6 +386,7 @@ int kv_write_begin(struct kv *kv, struct kv_txn **out)
 		return kv_error(rc);
 	}
 	kv->writer = fresh;
+	kv->room.claimed = 0;
 	drop_stale_readers(kv);
 	*out = &kv->writer;
 	return 0;
@@ -421,6 +424,20 @@ void kv_write_abort(struct kv_txn *txn)
 	kv = txn->kv;
 	mdb_txn_abort(txn->txn);
 	gate_leave(&kv->gate);
+}
+
+struct kv_room *kv_room_of(struct kv_txn *txn)
+{
+	return &txn->kv->room;
+}
+
+int kv_room_file(struct kv_txn *txn, uint64_t *used, uint64_t *page_octets)
+{
+	MDB_envinfo info;
+	int fd;
+
+	*used = used_octets(txn->kv->env, &info, page_octets);
+	return mdb_env_get_fd(txn->kv->env, &fd) == 0 ? fd : -1;
 }
 
 bool kv_failed(struct kv *kv)
@@ -633,28 +650,6 @@ int kv_cursor_delete(struct kv_cursor *c)
 
 /* ---- the environment as a whole ---------------------------------------------------- */
 
-/* Pages in the free list that TXN sees. Each record there begins with the count of its pages. */
-static int count_free_pages(struct kv_txn *txn, uint64_t *pages)
-{
-	struct kv_cursor *c;
-	struct span key, value = { 0 };
-	int rc = kv_cursor_open(txn, FREE_TABLE, &c);
-
-	*pages = 0;
-	if (rc < 0)
-		return rc;
-	for (rc = kv_cursor_first(c, &key, &value); rc == 0; rc = kv_cursor_next(c, &key, &value)) {
-		size_t count;
-
-		if (value.n < sizeof count)
-			break;
-		memcpy(&count, value.p, sizeof count);
-		*pages += count;
-	}
-	kv_cursor_close(c);
-	return rc == ERR_NOT_FOUND ? 0 : ERR_IO;
-}
-
 int kv_stat(struct kv *kv, struct kv_stat *out)
 {
 	struct kv_txn *txn = kv_read_begin(kv);
@@ -664,7 +659,7 @@ int kv_stat(struct kv *kv, struct kv_stat *out)
 
 	if (txn == NULL)
 		return ERR_NOMEM;
-	rc = count_free_pages(txn, &pages);
+	rc = kv_room_free_pages(txn, &pages);
 	used = used_octets(kv->env, &info, &page_octets);
 	kv_read_end(txn);
 	if (rc < 0)

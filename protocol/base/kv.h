@@ -22,9 +22,12 @@ struct kv_txn;
 struct kv_cursor;
 typedef unsigned kv_table; /* an opened table's handle, good for the life of the kv */
 
+#define KV_RESERVE (4ULL << 20) /* for a daemon: some hundred of its largest removals' pages */
+
 struct kv_options {
 	uint64_t map_size;    /* octets of address space; 0: a default far ahead (1 TiB) */
 	unsigned max_readers; /* 0: 512 */
+	uint64_t reserve;     /* octets of disk that kv_claim leaves free; 0: it claims nothing */
 	bool no_sync;         /* commits are not durable (tests and benchmarks that say so) */
 	bool create;          /* make the file when it is absent */
 	bool read_only;
@@ -72,6 +75,12 @@ static inline int kv_write_end(struct kv_txn *txn, int r)
  * ERR_IO or ERR_NOMEM leaves nothing to go on with, and the commit will answer the same.
  */
 int kv_write_failed(const struct kv_txn *txn);
+/*
+ * To be called in a write transaction before it adds some OCTETS (keys and values): whether they
+ * fit on the disk and leave the reserve for those who do not call it, as removing needs room, too.
+ * 0; ERR_FULL, ERR_IO, and nothing has changed.
+ */
+int kv_claim(struct kv_txn *txn, uint64_t octets);
 /*
  * Breaks the write transaction with ERROR, for a caller that met a damaged record with half of
  * its own work written: nothing of the transaction is committed. What broke it first stays.

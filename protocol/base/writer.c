@@ -274,6 +274,18 @@ static void *run(void *arg)
 
 /* ---- what callers see ------------------------------------------------------------- */
 
+/* While there is room for it, not when it is wanted. What is missing is found by the first job. */
+static void take_reserve(struct kv *kv)
+{
+	struct kv_txn *txn;
+
+	if (kv_write_begin(kv, &txn) != 0)
+		return;
+	if (kv_claim(txn, 0) == ERR_FULL)
+		log_warn("kv", "op=reserve error=\"the disk has no room left: nothing new is taken\"");
+	kv_write_abort(txn);
+}
+
 int writer_create(struct kv *kv, struct writer **out)
 {
 	struct writer *w = calloc(1, sizeof *w);
@@ -282,6 +294,7 @@ int writer_create(struct kv *kv, struct writer **out)
 	if (w == NULL)
 		return ERR_NOMEM;
 	w->kv = kv;
+	take_reserve(kv);
 	queue_clear(&w->waiting);
 	w->wakes_us = NEVER;
 	pthread_mutex_init(&w->lock, NULL);

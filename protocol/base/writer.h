@@ -38,7 +38,7 @@ struct writer_job {
 	int result;
 };
 
-/* Starts the writer of KV. 0, ERR_NOMEM, ERR_IO. */
+/* Starts the writer of KV, which takes its reserve (kv_claim). 0, ERR_NOMEM, ERR_IO. */
 int writer_create(struct kv *kv, struct writer **out);
 /* Commits all that waits, ends the writer, frees. All clients must be collected and freed. */
 void writer_free(struct writer *w);

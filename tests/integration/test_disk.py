@@ -4,13 +4,14 @@ there afterwards."""
 # builds: plain asan tsan
 # time-limit: 600
 
+import json
 import os
 
 import disk
 import harness
 import submissions
 import wire
-from submissions import archive, envelope, message, subject
+from submissions import archive, envelope, message, submit, subject
 
 
 class Store(submissions.Msoap):
@@ -112,10 +113,10 @@ class Store(submissions.Msoap):
         return os.path.getsize(os.path.join(self.store.data, "store.mdb"))
 
     def test_full(self):
-        """What does not fit is refused, all else goes on."""
+        """What does not fit is refused, all else goes on; what goes makes room on the same disk."""
         self.store.account("carol")
         with self.store.originator("alice") as client, self.store.originator("carol") as other:
-            self.disk["room"] = self.file_size() + 1000000
+            self.disk["room"] = self.file_size() + 200000
             sent, size = [], 100000
             for n in range(30):
                 octets = message(f"fill-{n}", size)
@@ -141,14 +142,21 @@ class Store(submissions.Msoap):
             for name, message_id in sent:
                 self.assertEqual(self.octets(message_id), message(name, size))
             self.assertEqual(len(archive(client)), len(sent))
+            for _, message_id in sent[:3]:
+                client.call("cancel", id=message_id).expect("ok")
+            harness.wait_for("its octets are gone", lambda: json.loads(
+                self.store.admin("stats", "--json").stdout)["stored-octets"]
+                < (len(sent) - 2) * size)
+            submit(client, message("fits", size), "bob@b.example")
+            submit(other, message("fits, too", 300), "bob@b.example")
         self.disk.well()
-        self.wait_listed(len(sent) + small)
+        self.wait_listed(len(sent) - 3 + small + 2)
 
 
 class Notify(harness.TestCase):
     def setUp(self):
         super().setUp()
-        self.agent = self.site.notify("b.example")
+        self.agent = self.site.notify("b.example", origin_notifications=100000)
         self.agent.mailbox("bob")
         self.disk = disk.Disk(self.site)
         self.start(restart=True)
@@ -168,9 +176,14 @@ class Notify(harness.TestCase):
                               header=bytes(size)) for i in identities])
 
     def listed(self):
+        found, after = {}, 0
         with self.agent.reader("bob") as reader:
-            found = reader.call("retrieve", after=0, limit=1000).expect("ok").data
-            return {x["notification"]["id"]: x["cursor"] for x in found["notifications"]}
+            while True:
+                done = reader.call("retrieve", after=after, limit=1000).expect("ok").data
+                if not done["notifications"]:
+                    return found
+                found.update({x["notification"]["id"]: x["cursor"] for x in done["notifications"]})
+                after = done["next"]
 
     def ends(self, act):
         """ACT(client) is answered internalProblem, if at all, and the agent ends by itself."""
@@ -214,6 +227,35 @@ class Notify(harness.TestCase):
             self.agent.admin("check")
             self.start()
             self.assertIn(len(self.listed()), (len(before), len(before) - 3))
+
+    def test_full(self):
+        """Refused with notEnoughRoom; what is acknowledged makes room on the same disk."""
+        path = os.path.join(self.agent.data, "notify.mdb")
+        self.disk["room"] = os.path.getsize(path) + 400000
+        told = []
+        with self.store() as client, self.agent.reader("bob") as reader:
+            for size, count in (1200, 20), (1200, 1), (10, 1):
+                done = None
+                while done is None or done.status == "ok":
+                    batch = [os.urandom(16) for _ in range(count)]
+                    done = self.notify(client, *batch, size=size)
+                    told += batch if done.status == "ok" else []
+                    self.assertLess(len(told), 8000)
+                done.expect("notEnoughRoom", abort=True)
+                self.assertGreater(done.retry_after, 0)
+                client.close()
+                client.__init__("rnasp", self.agent.address["rnasp"], "b.example",
+                                self.site.authority.ca, *self.cert)
+            found = self.listed()
+            self.assertEqual(sorted(found), sorted(told))
+            gone = sorted(found, key=found.get)[:100]
+            reader.call("acknowledge", cursors=[found[i] for i in gone]).expect("ok")
+            more = [os.urandom(16) for _ in range(20)]
+            self.notify(client, *more, size=1200).expect("ok")
+        self.disk.well()
+        self.assertEqual(sorted(self.listed()), sorted(set(told) - set(gone) | set(more)))
+        self.start(restart=True)
+        self.assertEqual(sorted(self.listed()), sorted(set(told) - set(gone) | set(more)))
 
 
 if __name__ == "__main__":
