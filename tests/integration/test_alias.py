@@ -89,11 +89,8 @@ class Alias(Agent):
         self.assertEqual(self.outcome("x@b.example"), "noUser")
         # SIGHUP: another character, then none at all.
         for tags, minus in (("-", "accepted"), ("none", "noUser")):
-            done = self.agent.log().count("event=reload result=done")
             self.agent.set(plus_tags=tags)
-            self.agent.reload()
-            harness.wait_for("the configuration is read again", lambda: self.agent.log().count(
-                "event=reload result=done") > done)
+            self.agent.reread("done")
             self.assertEqual(self.outcome("bob-lists@b.example"), minus)
             self.assertEqual(self.outcome("bob+lists@b.example"), "noUser")
         self.agent.set(plus_tags="?!")
