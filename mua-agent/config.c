@@ -11,6 +11,9 @@
 #define AT(member) offsetof(struct config, member)
 #define OF(member) offsetof(struct config_account, member)
 
+/* In the order of enum config_via. */
+static const char *const via_words[] = { "store", "agent", "agent-or-store", NULL };
+
 const struct conf_key config_keys[] = {
 	{ .name = "data", .type = CONF_PATH, .offset = AT(data),
 	  .help = "directory for what this program keeps; default: $XDG_DATA_HOME/im2000" },
@@ -38,6 +41,9 @@ const struct conf_key config_account_keys[] = {
 	  .help = "file whose first line is the password or token" },
 	{ .name = "notify-password-command", .type = CONF_TEXT, .offset = OF(notify_password_command),
 	  .help = "shell command that prints it" },
+	{ .name = "fetch-via", .type = CONF_CHOICE, .offset = OF(fetch_via), .choices = via_words,
+	  .initial = "store",
+	  .help = "whether messages are read at senders' stores or through the agent" },
 	{ .name = "store-domain", .type = CONF_TEXT, .offset = OF(store_domain_text),
 	  .help = "domain of the message store; default: the mailbox's" },
 	{ .name = "store-login", .type = CONF_TEXT, .offset = OF(store_login),

@@ -6,6 +6,13 @@
 #include "base/name.h"
 #include "net/locate.h"
 
+/* Where messages are read. */
+enum config_via {
+	CONFIG_VIA_STORE,          /* at the sender's store */
+	CONFIG_VIA_AGENT,          /* through the notification agent, and nowhere else */
+	CONFIG_VIA_AGENT_OR_STORE, /* at the store where the agent cannot */
+};
+
 /* One [account NAME] section. */
 struct config_account {
 	char *title;
@@ -13,6 +20,7 @@ struct config_account {
 	char *mailbox_text;
 	char *notify_domain_text, *notify_login, *notify_password_file, *notify_password_command;
 	char *store_domain_text, *store_login, *store_password_file, *store_password_command;
+	unsigned fetch_via; /* enum config_via */
 	/* Made from those. */
 	struct mailbox mailbox;
 	char notify_domain[NAME_DOMAIN_MAX + 1]; /* where notifications are fetched */

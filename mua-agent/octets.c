@@ -222,13 +222,13 @@ static int check_whole(const struct octets *x, struct whole *w, struct err_text 
 		return err_set(e, ERR_PROTOCOL,
 		               "message %u is not what was announced: what %s sent does not match "
 		               "its notification; it is not shown",
-		               x->entry->item.number, x->entry->store);
+		               x->entry->item.number, source_name(x->source));
 	}
 	if (!n->has_digest) {
 		fprintf(stderr,
 		        "%s: message %u was announced without a digest: what %s sent could not be "
 		        "checked\n",
-		        APP_PROGRAM, x->entry->item.number, x->entry->store);
+		        APP_PROGRAM, x->entry->item.number, source_name(x->source));
 	}
 	return 0;
 }
@@ -246,14 +246,11 @@ static int keep_whole(struct octets *x, struct whole *w, struct err_text *e)
 	return r;
 }
 
-int octets_need_all(struct octets *x, struct err_text *e)
+static int pull_all(struct octets *x, struct err_text *e)
 {
 	struct whole w = { .progress = &x->progress };
 	int r;
 
-	if (x->complete) {
-		return 0;
-	}
 	if ((r = open_spool(x, &w.spool, e)) != 0) {
 		return r;
 	}
@@ -268,6 +265,13 @@ int octets_need_all(struct octets *x, struct err_text *e)
 	digest_free(&w.digest);
 	spool_close(&w.spool);
 	return r;
+}
+
+int octets_need_all(struct octets *x, struct err_text *e)
+{
+	int r = x->complete ? 0 : pull_all(x, e);
+
+	return r != 0 && source_fall_back(x->source, e) ? pull_all(x, e) : r;
 }
 
 /* --- some of it --------------------------------------------------------------------------- */
@@ -353,6 +357,11 @@ int octets_need(struct octets *x, uint64_t at, uint64_t end, struct err_text *e)
 	}
 	if (!n->has_size || !n->has_digest || n->size == 0) {
 		return octets_need_all(x, e);
+	}
+	/* Through the agent a message comes whole. */
+	if (source_is_agent(x->source) &&
+	    ((r = pull_all(x, e)) == 0 || !source_fall_back(x->source, e))) {
+		return r;
 	}
 	if ((r = open_blocks(x, e)) != 0) {
 		return r;

@@ -20,7 +20,8 @@ bool octets_complete(const struct octets *x);
 
 /*
  * Pulls what is missing of the octets from AT to END, and checks it. Where the notification
- * announces no size or no digest, that is the whole message: a range would prove nothing. 0 or an
+ * announces no size or no digest, that is the whole message: a range would prove nothing. So it is
+ * where the account's agent pulls it. 0 or an
  * error with E filled; then, and before, none of what is missing can be seen.
  */
 int octets_need(struct octets *x, uint64_t at, uint64_t end, struct err_text *e);

@@ -1,6 +1,7 @@
 /*
- * Where a message's octets come from: the sender's store, by MSRAP. Nothing that comes from here
- * was checked, but for what message/verify.h checks in passing; octets.h is who asks, and checks.
+ * Where a message's octets come from: the sender's store, by MSRAP, or the account's notification
+ * agent in its place, by RNAQP, as the account's fetch-via says. Nothing that comes from here was
+ * checked, but for what message/verify.h checks in passing; octets.h is who asks, and checks.
  */
 #ifndef IM2000_AGENT_SOURCE_H
 #define IM2000_AGENT_SOURCE_H
@@ -16,6 +17,18 @@ int source_create(struct app *app, const struct entry *entry, struct source **ou
                   struct err_text *e);
 void source_free(struct source *s); /* NULL is fine */
 
+/* Who it is now, for people: the domain of the store or of the agent. */
+const char *source_name(const struct source *s);
+
+/* Whether it gives messages whole alone: no windows. */
+bool source_is_agent(const struct source *s);
+
+/*
+ * After a failure, which WHY says: whether the account allows to go on with the store, where it was
+ * the agent that failed. Then the person is told so, and the source is the store from now on.
+ */
+bool source_fall_back(struct source *s, const struct err_text *why);
+
 /*
  * Takes octets as they come; they live for the call. An error ends it, with WHY filled.
  * SIZE: octets of the message, as the source says.
@@ -27,8 +40,9 @@ struct source_sink {
 
 /*
  * The message's octets from BEGIN to its end, given to SINK. LIMIT: octets that the message may
- * have; an answer that says more is not taken. This reads all of it, for its sender. 0 or an error
- * with E filled; ERR_CLOSED: cut off, what SINK had is good to go on from.
+ * have; an answer that says more is not taken. This reads all of it, for its sender (through an
+ * agent, the first reader there does). 0 or an error with E filled; ERR_CLOSED: cut off, what SINK
+ * had is good to go on from.
  */
 int source_rest(struct source *s, uint64_t begin, uint64_t limit, const struct source_sink *sink,
                 struct err_text *e);

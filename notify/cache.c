@@ -34,6 +34,7 @@ struct cache_file {
 	uint64_t size;
 	unsigned holds;
 	int fd; /* held */
+	struct timespec used; /* as the file says since it was let go; else somebody wrote to it */
 	bool checked, doomed;
 };
 
@@ -137,6 +138,18 @@ static bool make_room(struct cache *c, uint64_t octets, uint64_t files)
 	return true;
 }
 
+/* The next start finds by a file's time which were used last. */
+static void note_use(struct cache_file *x)
+{
+	struct stat st;
+
+	if (futimens(x->fd, NULL) != 0 || fstat(x->fd, &st) != 0) {
+		x->checked = false;
+		return;
+	}
+	x->used = st.st_mtim;
+}
+
 /* --- finding -------------------------------------------------------------------------------- */
 
 /* Opens X, which is idle. False: the file is not what was put there. */
@@ -150,6 +163,9 @@ static bool open_idle(struct cache *c, struct cache_file *x)
 		return false;
 	}
 	if (fstat(x->fd, &st) == 0 && S_ISREG(st.st_mode) && (uint64_t)st.st_size == x->size) {
+		/* Somebody else wrote to it, or nobody has checked it yet. */
+		x->checked = x->checked && st.st_mtim.tv_sec == x->used.tv_sec &&
+		             st.st_mtim.tv_nsec == x->used.tv_nsec;
 		return true;
 	}
 	close(x->fd);
@@ -192,9 +208,8 @@ void cache_let_go(struct cache *c, struct cache_file *x)
 	}
 	pthread_mutex_lock(&c->lock);
 	if (--x->holds == 0) {
-		/* The next start finds by this which were used last. */
 		if (!x->doomed) {
-			(void)futimens(x->fd, NULL);
+			note_use(x);
 		}
 		close(x->fd);
 		if (x->doomed) {

@@ -55,7 +55,7 @@ uint64_t cache_size(const struct cache_file *x); /* octets of the message */
 /* As many of N octets from AT on as there are. How many, or ERR_IO. */
 ssize_t cache_read(const struct cache_file *x, uint64_t at, void *to, size_t n);
 
-/* Whether X was pulled, or checked, since the cache was opened. */
+/* Whether X was pulled, or checked, since the cache was opened; and nobody else wrote to it. */
 bool cache_is_checked(struct cache *c, struct cache_file *x);
 /* X was read and is what its name says. */
 void cache_set_checked(struct cache *c, struct cache_file *x);

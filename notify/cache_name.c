@@ -211,7 +211,7 @@ static void check_one(struct scan *s, const struct cache_seen *seen)
 	if (r != 0) {
 		complain(s, name, err_phrase(r));
 	} else if (memcmp(root, seen->key.digest, DIGEST_SIZE) != 0) {
-		complain(s, name, "its octets are not those of its digest");
+		complain(s, name, "its octets are not those of its digest: remove it");
 	}
 }
 

@@ -458,5 +458,96 @@ class Together(Case):
         self.assertEqual(self.agent.stop(), 0)
 
 
+class Person(pulls.Played):
+    """im2000 with fetch-via."""
+
+    MESSAGE = (b"From: alice@a.example\r\nSubject: Hello\r\n\r\n" + b"0123456789\r\n" * 20000)
+
+    def play_via(self, via, cache="4M"):
+        self.play()
+        self.b.set(pull_cache=cache, pull_again="1s",
+                   route=[f"a.example msrap {harness.endpoint(self.server.address)}"])
+        self.b.restart()
+        self.bob.account["fetch-via"] = via
+        self.announce({"message": self.MESSAGE})
+
+    def raw(self, **more):
+        return self.bob.run("read", "1", "--raw", text=False, **more)
+
+    def damage(self):
+        """The agent's copy is another one now, and the agent does not see it."""
+        path, = glob.glob(os.path.join(self.b.data, "cache", "*"))
+        before = os.stat(path)
+        with open(path, "r+b") as file:
+            file.seek(1000)
+            file.write(b"?")
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+    def test_agent(self):
+        """The store sees one pull, and no word of the reader; he reads on when it is gone."""
+        self.play_via("agent")
+        self.assertIn("0123456789", self.bob.run("read", "1").stdout)
+        self.assertEqual(self.raw().stdout, self.MESSAGE)
+        self.assertEqual([name for name, _ in self.asked], ["retrieve"])
+        self.assertEqual(self.server.connections, 1)
+        self.server.close()
+        os.remove(os.path.join(self.bob.folder, "data", "cache", "1.eml"))
+        self.assertEqual(self.raw().stdout, self.MESSAGE)
+
+    def test_no_cache(self):
+        """What the agent cannot is an error; the store is not contacted in its place."""
+        self.play_via("agent", cache=None)
+        done = self.bob.run("read", "1", status=1)
+        self.only(done, "through b.example.*no pull cache")
+        self.assertEqual((self.asked, done.stdout), ([], ""))
+
+    def test_or_store(self):
+        """Unless that is allowed; then it is said."""
+        self.play_via("agent-or-store", cache=None)
+        done = self.bob.run("read", "1")
+        self.assertIn("0123456789", done.stdout)
+        self.only(done, "no pull cache.*it is read at a.example itself")
+        self.assertTrue(self.retrieved()[0]["proof"])
+        done = self.raw()
+        self.assertEqual(done.stdout, self.MESSAGE)
+        self.assertIn(b"it is read at a.example itself", done.stderr)
+
+    def test_agent_lies(self):
+        """The digest is the reader's to check."""
+        self.play_via("agent")
+        self.raw()
+        os.remove(os.path.join(self.bob.folder, "data", "cache", "1.eml"))
+        self.damage()
+        done = self.bob.run("read", "1", status=1)
+        self.only(done, "what b.example sent does not match")
+        self.assertEqual((done.stdout, self.cache()), ("", []))
+        self.bob.account["fetch-via"] = "agent-or-store"
+        self.assertEqual(self.raw().stdout, self.MESSAGE)
+        # Where it does see it, it pulls the message again.
+        path, = glob.glob(os.path.join(self.b.data, "cache", "*"))
+        os.utime(path)
+        self.bob.account["fetch-via"] = "agent"
+        os.remove(os.path.join(self.bob.folder, "data", "cache", "1.eml"))
+        self.assertEqual(self.raw().stdout, self.MESSAGE)
+        self.assertEqual(self.b.check(), [])
+
+    def test_store_fails(self):
+        """Why the agent could not is passed on, with the exit status of what may get well."""
+        self.play_via("agent")
+        self.server.close()
+        done = self.bob.run("read", "1", status=75)
+        self.only(done, "through b.example.*a.example msrap")
+
+    def test_withdrawn(self):
+        """That goes for the store, too: it is not asked in vain."""
+        self.play_via("agent-or-store")
+        with self.b.client("rnasp", cert=self.cert[0], key=self.cert[1]) as client:
+            client.call("withdraw", notifications=[{
+                "recipient": wire.mailbox("bob@b.example"), "id": bytes(16)}]).expect("ok")
+        self.bob.run("list")
+        self.only(self.bob.run("read", "1", status=1), "withdrawn")
+        self.assertEqual(self.asked, [])
+
+
 if __name__ == "__main__":
     harness.main()
