@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "session/program.h"
 #include "session/report.h"
 #include "store/admin_words.h"
@@ -162,10 +163,30 @@ static int run_check(struct admin_place *p, const struct admin_words *w, struct 
 	return report_check(ADMIN_PROGRAM, db_check(p->db, report_line, NULL), p->config.data, e);
 }
 
+int admin_reserved(struct admin_place *p, struct db_reserved **out, struct err_text *e)
+{
+	/* Octets of a submission stay for that long after the last ones came. */
+	uint64_t until_us = clock_now_us() + p->config.resume_time_s * CLOCK_SECOND_US;
+	int n = db_reserved(p->db, until_us, out);
+
+	return n >= 0 ? n : err_set(e, n, "read what is reserved: %s", err_phrase(n));
+}
+
 static int run_stats(struct admin_place *p, const struct admin_words *w, struct err_text *e)
 {
+	struct db_reserved *reserved = NULL;
+	uint64_t reserved_octets = 0;
 	struct db_stats s;
-	int rc = db_stats(p->db, &s);
+	int rc = db_stats(p->db, &s), n;
+
+	if (rc != 0)
+		return err_set(e, rc, "read the counts of %s: %s", p->config.data, err_phrase(rc));
+	n = admin_reserved(p, &reserved, e);
+	if (n < 0)
+		return n;
+	while (n > 0)
+		reserved_octets += reserved[--n].octets;
+	free(reserved);
 	const struct report_row rows[] = {
 		{ "accounts", s.accounts },
 		{ "messages", s.messages },
@@ -175,14 +196,13 @@ static int run_stats(struct admin_place *p, const struct admin_words *w, struct 
 		{ "jobs", s.jobs },
 		{ "changes", s.changes },
 		{ "stored-octets", s.octets_stored },
+		{ "reserved-octets", reserved_octets },
 		{ "file-octets", s.kv.file_octets },
 		{ "free-octets", s.kv.free_octets },
 		{ "readers", s.kv.readers },
 	};
 
-	if (rc != 0)
-		return err_set(e, rc, "read the counts of %s: %s", p->config.data, err_phrase(rc));
-	report_rows(rows, sizeof rows / sizeof rows[0], 14, w->json);
+	report_rows(rows, sizeof rows / sizeof rows[0], 15, w->json);
 	return 0;
 }
 

@@ -1,5 +1,6 @@
 /* im2000-store account: who may submit. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/buf.h"
@@ -209,7 +210,8 @@ static bool next_sender(struct span *rest, struct span *out)
 	return true;
 }
 
-static int add_json(struct buf *out, const struct db_account *a, const char *created)
+static int add_json(struct buf *out, const struct db_account *a, uint64_t reserved,
+                    const char *created)
 {
 	struct span rest = a->senders, sender;
 	int rc = buf_add_str(out, "{\"account\":");
@@ -224,8 +226,11 @@ static int add_json(struct buf *out, const struct db_account *a, const char *cre
 			rc = text_json(out, sender);
 	}
 	return rc != 0 ? rc
-	               : buf_addf(out, "],\"used\":%llu,\"quota\":%llu,\"created\":\"%s\"}\n",
+	               : buf_addf(out,
+	                          "],\"used\":%llu,\"reserved\":%llu,\"quota\":%llu,"
+	                          "\"created\":\"%s\"}\n",
 	                          (unsigned long long)a->used_octets,
+	                          (unsigned long long)reserved,
 	                          (unsigned long long)a->quota_octets, created);
 }
 
@@ -247,9 +252,32 @@ static int add_text(struct buf *out, const struct db_account *a, const char *cre
 	return rc != 0 ? rc : buf_add_str(out, "\n");
 }
 
-/* Adds the line of the account after *NAME, whose name then stands in NAME and MEMORY. */
+/* What is reserved, by account: for JSON alone. */
+struct reserved {
+	struct db_reserved *list;
+	int n;
+};
+
+static uint64_t reserved_of(const struct reserved *r, uint32_t account)
+{
+	int low = 0, high = r->n;
+
+	while (low < high) {
+		int middle = low + (high - low) / 2;
+
+		if (r->list[middle].account < account)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low < r->n && r->list[low].account == account ? r->list[low].octets : 0;
+}
+
+/* Adds the line of the account after *NAME, whose name then stands in NAME and MEMORY. RESERVED
+ * NULL: as text. */
 static int list_next(struct admin_place *p, struct span *name,
-                     uint8_t memory[DB_ACCOUNT_NAME_MAX], bool json, struct buf *out)
+                     uint8_t memory[DB_ACCOUNT_NAME_MAX], const struct reserved *reserved,
+                     struct buf *out)
 {
 	struct kv_txn *t = db_read_begin(p->db);
 	char created[24];
@@ -260,7 +288,8 @@ static int list_next(struct admin_place *p, struct span *name,
 		memcpy(memory, a.name.p, a.name.n);
 		*name = span_of(memory, a.name.n);
 		clock_format(a.created_us, created, sizeof created);
-		rc = json ? add_json(out, &a, created) : add_text(out, &a, created);
+		rc = reserved != NULL ? add_json(out, &a, reserved_of(reserved, a.number), created)
+		                      : add_text(out, &a, created);
 	}
 	db_read_end(t);
 	return rc;
@@ -272,18 +301,24 @@ static int account_list(struct admin_place *p, const struct admin_words *w, stru
 {
 	uint8_t memory[DB_ACCOUNT_NAME_MAX];
 	struct span name = span_of(memory, 0), line;
+	struct reserved reserved = { NULL, 0 };
 	struct buf out;
 	int rc = 0;
 
+	if (w->json)
+		reserved.n = admin_reserved(p, &reserved.list, e);
+	if (reserved.n < 0)
+		return reserved.n;
 	buf_init(&out, 0);
 	while (rc == 0) {
-		rc = list_next(p, &name, memory, w->json, &out);
+		rc = list_next(p, &name, memory, w->json ? &reserved : NULL, &out);
 		line = buf_view(&out);
 		if (rc == 0)
 			fwrite(line.p, 1, line.n, stdout);
 		buf_consume(&out, line.n);
 	}
 	buf_free(&out);
+	free(reserved.list);
 	return rc == ERR_NOT_FOUND ? 0 : err_set(e, rc, "list the accounts: %s", err_phrase(rc));
 }
 

@@ -45,6 +45,9 @@ struct admin_place {
 /* 0, or an error with E filled and nothing to close. CONFIG_PATH NULL: admin_config_path. */
 int admin_open(const char *config_path, struct admin_place *out, struct err_text *e);
 void admin_close(struct admin_place *p);
+/* What is reserved for submissions under way, of all accounts (db_reserved): how many, or an error
+ * with E filled. */
+int admin_reserved(struct admin_place *p, struct db_reserved **out, struct err_text *e);
 
 /* What a command does with its place. */
 struct admin_verb {

@@ -327,6 +327,17 @@ const kv_table *db_handles(const struct db *db);
 #define DB_KEYS 256
 int db_count_by_key(struct db *db, uint64_t count[DB_KEYS]);
 
+/* What submissions of an account that are under way, and have octets here, may still come to. */
+struct db_reserved {
+	uint32_t account;
+	uint64_t octets; /* of its used_octets, those that have not come */
+};
+/*
+ * All accounts that have something reserved, in order of numbers, into *OUT (the caller frees it):
+ * looks at the messages that the sweep sees before UNTIL_US. How many, or an error.
+ */
+int db_reserved(struct db *db, uint64_t until_us, struct db_reserved **out);
+
 struct db_stats {
 	uint64_t accounts, messages, deliveries, blobs, blocks, jobs, changes;
 	uint64_t octets_stored; /* sum of the accounts' use */

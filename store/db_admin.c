@@ -1,5 +1,6 @@
 /* Counts, and copies. */
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -91,6 +92,84 @@ int db_count_by_key(struct db *db, uint64_t count[DB_KEYS])
 	kv_cursor_close(c);
 	kv_read_end(t);
 	return rc == ERR_NOT_FOUND ? 0 : rc;
+}
+
+static int reserved_order(const void *a, const void *b)
+{
+	const struct db_reserved *x = a, *y = b;
+
+	return x->account < y->account ? -1 : x->account > y->account;
+}
+
+/* What message NUMBER has reserved, added to the list of N. 0 or an error. */
+static int reserved_add(struct db *db, struct kv_txn *t, uint64_t number,
+                        struct db_reserved **list, int *n)
+{
+	struct db_key key = db_key64(number);
+	struct db_reserved *more;
+	struct db_message m;
+	struct span value;
+	int rc = db_get(db, t, DB_MESSAGE, &key, &value);
+
+	if (rc != 0)
+		return rc == ERR_NOT_FOUND ? 0 : rc;
+	if (db_message_decode(db_key_span(&key), value, &m) != 0)
+		return db_damaged(DB_MESSAGE, db_key_span(&key));
+	if (m.state != DB_RECEIVING || db_message_usage(&m) <= m.size_octets)
+		return 0;
+	/* As a power of two: full when it is one. */
+	if ((*n & (*n - 1)) == 0) {
+		more = reallocarray(*list, *n == 0 ? 1 : 2 * (size_t)*n, sizeof **list);
+		if (more == NULL)
+			return ERR_NOMEM;
+		*list = more;
+	}
+	(*list)[(*n)++] = (struct db_reserved){ m.account, db_message_usage(&m) - m.size_octets };
+	return 0;
+}
+
+/* One entry for each account. How many. */
+static int reserved_merge(struct db_reserved *list, int n)
+{
+	int last = 0;
+
+	if (n == 0)
+		return 0;
+	qsort(list, (size_t)n, sizeof *list, reserved_order);
+	for (int i = 1; i < n; i++) {
+		if (list[i].account == list[last].account)
+			list[last].octets += list[i].octets;
+		else
+			list[++last] = list[i];
+	}
+	return last + 1;
+}
+
+int db_reserved(struct db *db, uint64_t until_us, struct db_reserved **out)
+{
+	struct kv_txn *t = kv_read_begin(db->kv);
+	struct db_reserved *list = NULL;
+	struct span key, value;
+	struct kv_cursor *c;
+	int rc = t == NULL ? ERR_NOMEM : kv_cursor_open(t, db->table[DB_EXPIRY], &c), n = 0;
+
+	if (rc == 0) {
+		for (rc = kv_cursor_first(c, &key, &value);
+		     rc == 0 && key.n == 16 && kv_get_u64(key.p) <= until_us;
+		     rc = kv_cursor_next(c, &key, &value)) {
+			rc = reserved_add(db, t, kv_get_u64(key.p + 8), &list, &n);
+			if (rc != 0)
+				break;
+		}
+		kv_cursor_close(c);
+	}
+	kv_read_end(t);
+	if (rc != 0 && rc != ERR_NOT_FOUND) {
+		free(list);
+		return rc;
+	}
+	*out = list;
+	return reserved_merge(list, n);
 }
 
 const char *const *db_tables(const struct db *db)

@@ -1,6 +1,7 @@
 /* The store's metrics. */
 #include "base/clock.h"
 #include "session/daemon.h"
+#include "store/quota.h"
 #include "store/service.h"
 
 static unsigned long long load(atomic_ullong *count)
@@ -27,6 +28,9 @@ static void measure_work(struct service *x, struct metrics *m)
 	            "Messages that were submitted whole.", load(&c->submissions));
 	metrics_one(m, METRICS_COUNTER, "im2000_store_submitted_octets_total", "Octets of those.",
 	            load(&c->submitted_octets));
+	metrics_one(m, METRICS_GAUGE, "im2000_store_promised_octets",
+	            "Octets that submissions under way of accounts with a quota may come to.",
+	            quota_promised(x->quota));
 	metrics_family(m, METRICS_COUNTER, "im2000_store_notifications_total",
 	               "Tries to notify a recipient, by what came of them.");
 	for (unsigned i = 0; i < MAILROOM_OUTCOMES; i++)

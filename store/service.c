@@ -7,6 +7,7 @@
 #include "session/daemon.h"
 #include "session/waiters.h"
 #include "store/notifier.h"
+#include "store/quota.h"
 #include "store/scan.h"
 
 struct settings *settings_create(size_t n_domains)
@@ -56,9 +57,13 @@ int service_init(struct service *x, struct settings *s)
 	err = waiters_create(&x->watchers);
 	if (err != 0)
 		return err;
-	if (pthread_mutex_init(&x->settings_lock, NULL) != 0) {
+	err = quota_create(&x->quota);
+	if (err == 0 && pthread_mutex_init(&x->settings_lock, NULL) != 0)
+		err = ERR_INTERNAL;
+	if (err != 0) {
+		quota_free(x->quota);
 		waiters_free(x->watchers);
-		return ERR_INTERNAL;
+		return err;
 	}
 	x->settings = s;
 	atomic_init(&x->blobs_to_sweep, true);
@@ -71,6 +76,8 @@ void service_release(struct service *x)
 	x->settings = NULL;
 	waiters_free(x->watchers);
 	x->watchers = NULL;
+	quota_free(x->quota);
+	x->quota = NULL;
 	pthread_mutex_destroy(&x->settings_lock);
 }
 

@@ -21,6 +21,7 @@
 #include "store/mailroom.h"
 
 struct notifier;
+struct quota;
 struct scan;
 struct waiters;
 struct waiters_loop;
@@ -57,7 +58,7 @@ void settings_drop(struct settings *s); /* NULL is fine */
 /* The store's domain that speaks for mail of SENDER_DOMAIN: the same one, else the first. */
 const char *settings_domain_for(const struct settings *s, const char *sender_domain);
 
-/* One a process. The members are borrowed, but for settings and watchers, and outlive every
+/* One a process. The members are borrowed, but for settings, watchers and quota, and outlive every
  * thread. */
 struct service {
 	struct db *db;
@@ -66,6 +67,7 @@ struct service {
 	struct login *login;
 	struct notifier *notifier;  /* NULL: nobody notifies (tests) */
 	struct waiters *watchers;   /* by account: who waits for its changes. The service's own */
+	struct quota *quota;        /* what submissions under way were promised. The service's own */
 	atomic_bool blobs_to_sweep; /* octets were given up: the sweep shall look */
 	pthread_mutex_t settings_lock;
 	struct settings *settings;

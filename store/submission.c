@@ -53,6 +53,7 @@ static void free_submission(struct submission *s)
 		scan_result_free(&s->result);
 	scan_leaves_free(&s->leaves);
 	addressees_free(&s->o.to);
+	quota_drop(s->o.share);
 	free(s->fill);
 	free(s->fly);
 	free(s);
@@ -66,7 +67,7 @@ static enum wire_status status_of(int err, const char **text)
 		*text = NULL;
 		return WIRE_STATUS_OK;
 	case ERR_TOO_BIG:
-		*text = "the account's quota does not leave room for it";
+		*text = SUBMISSION_NO_QUOTA;
 		return WIRE_STATUS_WOULD_EXCEED_QUOTA;
 	case ERR_EXISTS:
 		*text = "this submission goes on in another session: say it again";
@@ -335,6 +336,11 @@ int submission_feed(struct submission *s, struct span octets)
 	return 0;
 }
 
+int submission_expect(struct submission *s, uint64_t total)
+{
+	return quota_grow(s->o.share, total);
+}
+
 bool submission_full(const struct submission *s)
 {
 	return s->flying && s->fill_n >= BATCH_MAX;
@@ -579,6 +585,7 @@ fail:
 	free(s);
 	struct addressees to = options->to;
 	addressees_free(&to);
+	quota_drop(options->share);
 	return err;
 }
 

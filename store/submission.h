@@ -10,10 +10,14 @@
 #define IM2000_STORE_SUBMISSION_H
 
 #include "store/addressees.h"
+#include "store/quota.h"
 #include "store/service.h"
 #include "wire/enums.h"
 
 struct submission;
+
+/* For people, with wouldExceedQuota. */
+#define SUBMISSION_NO_QUOTA "the account's quota does not leave room for it"
 
 enum submission_event {
 	SUBMISSION_READY, /* what was stored before has been read again: octets may come */
@@ -32,7 +36,8 @@ struct submission_options {
 	uint64_t expected_octets; /* 0: not said */
 	uint64_t expires_us, release_us;
 	uint64_t resume_us;   /* for how long octets are kept for a submission that is cut off */
-	struct addressees to; /* taken over, also on failure */
+	struct addressees to; /* taken over, also on failure; so is the share */
+	struct quota_share *share; /* of its account's quota; may be NULL */
 	uint64_t stored;      /* octets of it that are in the database already: READY follows */
 	/*
 	 * Never from inside a call. STATUS other than ok, whatever the event: the submission cannot
@@ -50,6 +55,11 @@ int submission_create(const struct submission_options *options, struct submissio
 uint64_t submission_received(const struct submission *s);
 /* Takes OCTETS. 0, or ERR_NOMEM or another error: then only submission_drop is left. */
 int submission_feed(struct submission *s, struct span octets);
+/*
+ * Octets will come until there are TOTAL with those taken. 0; ERR_TOO_BIG: that is over the
+ * account's quota; or another error: then only submission_drop is left.
+ */
+int submission_expect(struct submission *s, uint64_t total);
 /* No more should be fed until SUBMISSION_ROOM. */
 bool submission_full(const struct submission *s);
 /* That was all: ENDED follows. */

@@ -23,6 +23,8 @@ static void give_up(struct submitting *s, struct service_worker *w, bool keep)
 	submission_drop(s->submission, keep);
 	s->submission = NULL;
 	addressees_free(&s->options.to);
+	quota_drop(s->options.share);
+	s->options.share = NULL;
 	free(s->statuses);
 	s->statuses = NULL;
 	s->phase = NO_SUBMISSION;
@@ -92,25 +94,19 @@ struct verdict {
 	const char *text;
 };
 
-/* HELD: octets of this submission that the account's use has already. */
 static struct verdict check_account(struct originator *o, const struct msoap_submit_envelope *e,
-                                    uint64_t held, struct mailbox *sender)
+                                    struct mailbox *sender)
 {
 	struct service *x = o->worker->service;
 	struct kv_txn *t = db_read_begin(x->db);
 	struct verdict v = { WIRE_STATUS_OK, NULL };
 	struct db_account a = { 0 };
 	int err = t == NULL ? ERR_NOMEM : db_account_by_number(x->db, t, o->account, &a);
-	uint64_t used = a.used_octets > held ? a.used_octets - held : 0;
 
 	if (err == ERR_NOT_FOUND) {
 		v = (struct verdict) { WIRE_STATUS_NOT_AUTHENTICATED, "the account is gone" };
 	} else if (err != 0) {
 		v = (struct verdict) { WIRE_STATUS_INTERNAL_PROBLEM, NULL };
-	} else if (a.quota_octets != 0 &&
-	           (used >= a.quota_octets || e->size > a.quota_octets - used)) {
-		v = (struct verdict) { WIRE_STATUS_WOULD_EXCEED_QUOTA,
-			               "the account's quota does not leave room for it" };
 	} else {
 		err = find_sender(e, &a, sender);
 		if (err == ERR_MALFORMED)
@@ -122,6 +118,29 @@ static struct verdict check_account(struct originator *o, const struct msoap_sub
 	}
 	db_read_end(t);
 	return v;
+}
+
+/* Reserves what the account's quota is to have room for. */
+static struct verdict check_quota(struct originator *o, const struct msoap_submit_envelope *e,
+                                  uint64_t number, struct quota_share **out)
+{
+	const struct quota_want want = {
+		.account = o->account,
+		.submission_id = e->has_submission_id ? e->submission_id : NULL,
+		.number = number,
+		.octets = e->size,
+	};
+	int err = quota_take(o->worker->service->quota, o->worker->service->db, &want, out);
+
+	if (err == 0)
+		return (struct verdict) { WIRE_STATUS_OK, NULL };
+	if (err == ERR_TOO_BIG)
+		return (struct verdict) { WIRE_STATUS_WOULD_EXCEED_QUOTA, SUBMISSION_NO_QUOTA };
+	if (err == ERR_NOT_FOUND)
+		return (struct verdict) { WIRE_STATUS_NOT_AUTHENTICATED, "the account is gone" };
+	if (err == ERR_NOMEM)
+		return (struct verdict) { WIRE_STATUS_NOT_ENOUGH_ROOM, NULL };
+	return (struct verdict) { WIRE_STATUS_INTERNAL_PROBLEM, NULL };
 }
 
 static struct verdict check_times(struct originator *o, const struct msoap_submit_envelope *e,
@@ -176,7 +195,7 @@ static int read_addressees(const struct originator *o, const struct msoap_submit
 /* What the store has of a submissionId: all 0 when nothing. */
 struct known {
 	bool complete;
-	uint64_t number, size, usage, expires_us;
+	uint64_t number, size, expires_us;
 	uint16_t key;
 	uint8_t digest[DIGEST_SIZE];
 };
@@ -196,7 +215,9 @@ static struct verdict check(struct originator *o, const struct msoap_submit_enve
 	if (e->has_size && e->size < k->size)
 		return (struct verdict) { WIRE_STATUS_DIGEST_MISMATCH,
 			                  "more octets than that came with this submissionId" };
-	v = check_account(o, e, k->usage, &out->sender);
+	v = check_account(o, e, &out->sender);
+	if (v.status == WIRE_STATUS_OK)
+		v = check_quota(o, e, k->number, &out->share);
 	if (v.status == WIRE_STATUS_OK)
 		v = check_times(o, e, out);
 	if (v.status != WIRE_STATUS_OK)
@@ -264,8 +285,10 @@ static void begin(struct originator *o)
 	s->expires_us = s->options.expires_us;
 	s->options.event = on_event;
 	s->options.ctx = o;
+	quota_number(s->options.share, s->number);
 	err = submission_create(&s->options, &s->submission);
 	memset(&s->options.to, 0, sizeof(s->options.to)); /* taken over */
+	s->options.share = NULL;
 	if (err != 0)
 		refuse_trouble(o, err);
 	else if (s->options.stored == 0)
@@ -320,7 +343,6 @@ static int look_up(struct originator *o, const uint8_t id[16], struct known *k)
 			.complete = m.state != DB_RECEIVING,
 			.number = number,
 			.size = m.size_octets,
-			.usage = db_message_usage(&m),
 			.expires_us = m.expires_us,
 			.key = m.key,
 		};
@@ -474,6 +496,7 @@ void submitting_chunk(struct originator *o, const struct msoap_command *c)
 	struct submitting *s = &o->submitting;
 	uint64_t received;
 	char text[80];
+	int err;
 
 	if (s->phase == BROKEN) {
 		refuse(o, s->status, s->text);
@@ -494,6 +517,15 @@ void submitting_chunk(struct originator *o, const struct msoap_command *c)
 	if (received > o->settings->max_message ||
 	    k->data.size > o->settings->max_message - received) {
 		refuse(o, WIRE_STATUS_TOO_BIG, "the message is over the store's limit");
+		return;
+	}
+	err = submission_expect(s->submission, received + k->data.size);
+	if (err == ERR_TOO_BIG) {
+		refuse(o, WIRE_STATUS_WOULD_EXCEED_QUOTA, SUBMISSION_NO_QUOTA);
+		return;
+	}
+	if (err != 0) {
+		refuse_trouble(o, err);
 		return;
 	}
 	s->phase = CHUNK;

@@ -3,6 +3,7 @@
 # builds: plain asan
 # time-limit: 600
 
+import json
 import random
 import threading
 import time
@@ -194,6 +195,61 @@ class Resumption(Msoap):
                 if not complete:
                     client.call("submitChunk", isLast=True, offset=0,
                                 data=s["octets"]).expect("ok")
+
+    def accounts(self):
+        done = self.store.admin("account", "list", "--json")
+        return {a["account"]: a for a in map(json.loads, done.stdout.splitlines())}
+
+    def test_quota_is_reserved(self):
+        """Two devices at once; what was promised lasts over a crash as the submission does, and
+        is free again when the store has forgotten that."""
+        clock = self.site.fake_clock()
+        self.two(metrics="127.0.0.1:0", resume_time="1h")
+        self.store.account("dora", quota="5M")
+        size = 3 << 20
+        octets = message("phone", size)
+        phone, desk = self.store.originator("dora"), self.store.originator("dora")
+        self.addCleanup(lambda: (phone.close(), desk.close()))
+        envelope(phone, "bob@b.example", submissionId=b"p" * 16, size=size)
+        phone.recv().expect("ok")
+        self.assertEqual(self.store.metrics()["im2000_store_promised_octets"], size)
+        envelope(desk, "bob@b.example", size=(2 << 20) + 1)
+        desk.recv().expect("wouldExceedQuota", abort=True)
+        envelope(desk, "bob@b.example", size=1 << 20)
+        desk.recv().expect("ok")
+        phone.call("submitChunk", isLast=False, offset=0, data=octets[:2 << 20]).expect("ok")
+        harness.wait_for("octets are in the database", lambda: self.accounts()["dora"]["used"])
+        for s in phone, desk:
+            s.close()
+        harness.wait_for("both sessions are over", lambda: self.store.metrics()[
+            "im2000_store_promised_octets"] == 0)
+        self.store.kill()
+        self.store.start()
+
+        # The desk's went with its session, the phone's did not.
+        dora = self.accounts()["dora"]
+        self.assertEqual(dora["used"], size)
+        self.assertIn(dora["reserved"], range(1, size))
+        stats = json.loads(self.store.admin("stats", "--json").stdout)
+        self.assertEqual(stats["reserved-octets"], dora["reserved"])
+        self.assertEqual(self.accounts()["alice"]["reserved"], 0)
+        desk = self.store.originator("dora")
+        envelope(desk, "bob@b.example", size=(2 << 20) + 1)
+        desk.recv().expect("wouldExceedQuota", abort=True)
+        envelope(desk, "bob@b.example", size=2 << 20)
+        desk.recv().expect("ok")
+        phone = self.store.originator("dora")
+        envelope(phone, "bob@b.example", submissionId=b"p" * 16, size=size)
+        self.assertGreater(phone.recv().expect("ok").data["received"], 0)
+        for s in phone, desk:
+            s.close()
+        clock.move(2 * 3600)
+        harness.wait_for("the submission is forgotten",
+                         lambda: self.accounts()["dora"]["used"] == 0)
+        self.assertEqual(self.accounts()["dora"]["reserved"], 0)
+        desk = self.store.originator("dora")
+        envelope(desk, "bob@b.example", size=5 << 20)
+        desk.recv().expect("ok")
 
     def test_partly_refused(self):
         self.two(max_recipients=3)
