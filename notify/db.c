@@ -98,8 +98,9 @@ void db_read_end(struct kv_txn *t)
 	kv_read_end(t);
 }
 
-/* The number at KEY, 0 when absent, raised by DELTA and put back. */
-static int meta_add(struct db *db, struct kv_txn *t, const char *key, uint64_t delta, uint64_t *out)
+/* The number at KEY, 0 when absent, raised by DELTA, to LEAST at least, and put back. */
+static int meta_add(struct db *db, struct kv_txn *t, const char *key, uint64_t delta,
+                    uint64_t least, uint64_t *out)
 {
 	uint8_t number[8];
 	struct span value;
@@ -112,13 +113,20 @@ static int meta_add(struct db *db, struct kv_txn *t, const char *key, uint64_t d
 		return ERR_MALFORMED;
 	}
 	*out = (r == 0 ? kv_get_u64(value.p) : 0) + delta;
+	*out = *out < least ? least : *out;
 	kv_put_u64(number, *out);
 	return kv_put(t, db->table[TABLE_META], span_str(key), span_of(number, 8));
 }
 
 int db_meta_next(struct db *db, struct kv_txn *t, const char *key, uint64_t *out)
 {
-	return meta_add(db, t, key, 1, out);
+	return meta_add(db, t, key, 1, 0, out);
+}
+
+int db_meta_next_from(struct db *db, struct kv_txn *t, const char *key, uint64_t least,
+                      uint64_t *out)
+{
+	return meta_add(db, t, key, 1, least, out);
 }
 
 /* "answered-" and the result's name. */
@@ -135,7 +143,7 @@ int db_counts_add(struct db *db, struct kv_txn *t, const uint64_t results[WIRE_N
 	int r = 0;
 
 	for (unsigned i = 0; i < WIRE_NOTIFY_COUNT && r == 0; i++) {
-		r = results[i] == 0 ? 0 : meta_add(db, t, count_key(i, key), results[i], &now);
+		r = results[i] == 0 ? 0 : meta_add(db, t, count_key(i, key), results[i], 0, &now);
 	}
 	return r;
 }

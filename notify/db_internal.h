@@ -40,6 +40,9 @@ void db_prefix(uint8_t *key, uint32_t mailbox, char kind);
 
 /* The counter at KEY of the meta table, 0 when absent; raised by one and put back. */
 int db_meta_next(struct db *db, struct kv_txn *t, const char *key, uint64_t *out);
+/* The same, and LEAST where it would be less. */
+int db_meta_next_from(struct db *db, struct kv_txn *t, const char *key, uint64_t least,
+                      uint64_t *out);
 
 int db_announcement_parse(struct span key, struct span value, struct db_announcement *out);
 int db_notice_parse(struct span key, struct span value, struct db_notice *out);

@@ -280,7 +280,9 @@ int db_notice_add(struct db *db, struct kv_txn *t, const struct db_announcement 
                   struct db_notice *n)
 {
 	uint8_t cursor[8], by_id[ID_KEY_SIZE], due[EXPIRY_KEY_SIZE];
-	int r = db_meta_next(db, t, "cursor", &n->cursor);
+	/* Never under the time: an agent that begins anew, or from a backup, goes on above the
+	 * cursors that mail programs have of before. */
+	int r = db_meta_next_from(db, t, "cursor", n->received_us, &n->cursor);
 
 	if (r != 0) {
 		return r;

@@ -292,6 +292,20 @@ class Unreachable(Case):
             left = agent.call("retrieve", after=0).expect("ok").data["notifications"]
         self.assertEqual(left, [])
 
+    def test_agent_from_a_backup(self):
+        """What comes to it then is above what was seen before."""
+        self.two()
+        backup = os.path.join(self.site.folder, "backup")
+        self.b.admin("backup", backup)
+        for i in range(3):
+            self.arrived(str(i))
+        self.assertEqual(len(self.bob.json("list")), 3)
+        self.b.stop()
+        self.b.set(data=backup)
+        self.b.start()
+        self.arrived("after all")
+        self.assertEqual(self.bob.json("list")[-1]["subject"], "after all")
+
     def test_cached(self):
         """What was pulled whole needs no network."""
         self.two()

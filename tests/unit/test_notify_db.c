@@ -121,6 +121,25 @@ static void test_withdraw(void **state)
 	inrig_sound(f);
 }
 
+/* A cursor is never under the time, so that those of a lost database are all below. */
+static void test_cursors(void **state)
+{
+	struct inrig *f = *state;
+	uint32_t bob = inrig_mailbox(f, "bob@b.example");
+	struct note note = { "alice@a.example", "bob@b.example", 1, 0 };
+	struct db_notice n[2];
+
+	inrig_now_us = 50 * CLOCK_DAY_US;
+	inrig_notify(f, &note);
+	note.id = 2;
+	inrig_now_us = 40 * CLOCK_DAY_US; /* a clock that was set back */
+	inrig_notify(f, &note);
+	assert_int_equal(inrig_notices(f, bob, n, 2), 2);
+	assert_int_equal(n[0].cursor, 50 * CLOCK_DAY_US);
+	assert_int_equal(n[1].cursor, 50 * CLOCK_DAY_US + 1);
+	inrig_sound(f);
+}
+
 static void forget(struct inrig *f, uint32_t mailbox, uint64_t cursor, int wanted)
 {
 	struct kv_txn *t;
@@ -298,11 +317,14 @@ static void test_check_finds_sums(void **state)
 		struct kv_txn *t;
 		struct span key = span_of(cases[i].key, cases[i].key_n);
 
+		struct db_notice first;
+
 		f = *state;
 		inrig_mailbox(f, "bob@b.example");
 		inrig_notify(f, &(struct note) { "alice@a.example", "bob@b.example", 1, 0 });
+		inrig_notices(f, 1, &first, 1);
 		inrig_notify(f, &(struct note) { "alice@a.example", "bob@b.example", 2, 0 });
-		forget(f, 1, 1, 0); /* one notification is left: number 2, of announcement 2 */
+		forget(f, 1, first.cursor, 0); /* one notification is left: number 2, of announcement 2 */
 		inrig_sound(f);
 		assert_int_equal(kv_write_begin(db_kv(f->db), &t), 0);
 		assert_int_equal(cases[i].value_n == 0
@@ -364,9 +386,8 @@ static void test_sweep_passes_damage(void **state)
 	assert_int_equal(db_notice_expire(f->db, t, 2000000, 100), 2);
 	assert_int_equal(kv_write_commit(t), 0);
 	assert_int_equal(inrig_notices(f, bob, n, 4), 1);
-	assert_int_equal(n[0].cursor, 2);
 	/* It cannot be removed without the announcement that says whose it is, and says so. */
-	forget(f, bob, 2, ERR_MALFORMED);
+	forget(f, bob, n[0].cursor, ERR_MALFORMED);
 }
 
 /* LIMIT is how many are looked at; the next call goes on. */
@@ -435,6 +456,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_results, inrig_setup, inrig_teardown),
 		cmocka_unit_test_setup_teardown(test_repeat, inrig_setup, inrig_teardown),
 		cmocka_unit_test_setup_teardown(test_notify_many, inrig_setup, inrig_teardown),
+		cmocka_unit_test_setup_teardown(test_cursors, inrig_setup, inrig_teardown),
 		cmocka_unit_test_setup_teardown(test_withdraw, inrig_setup, inrig_teardown),
 		cmocka_unit_test_setup_teardown(test_forget, inrig_setup, inrig_teardown),
 		cmocka_unit_test_setup_teardown(test_expire, inrig_setup, inrig_teardown),
