@@ -29,29 +29,29 @@ static int read_option(const char *command, struct amendment *m, int c)
 	return PROGRAM_DONE;
 }
 
-/* CMD_END, or CMD_STOP with *EXIT. */
+/* CMD_END, or CMD_STOP with *EXIT, and nothing to free. */
 static int read_words(struct app *app, int argc, char **argv, const struct option *options,
                       struct amendment *m, int *exit)
 {
-	int c;
+	int c = CMD_END;
 
-	while ((c = cmd_option(app, argc, argv, options, exit)) != CMD_END) {
-		if (c == CMD_STOP || (*exit = read_option(argv[0], m, c)) != PROGRAM_DONE) {
-			return CMD_STOP;
-		}
+	*exit = PROGRAM_DONE;
+	while (*exit == PROGRAM_DONE && (c = cmd_option(app, argc, argv, options, exit)) >= 0) {
+		*exit = read_option(argv[0], m, c);
 	}
-	if (argc - optind != 1) {
+	if (c == CMD_END && argc - optind != 1) {
 		*exit = program_usage(APP_PROGRAM, "%s wants the URL or number of one message",
 		                      argv[0]);
+	} else if (c == CMD_END && !track_is_name(argv[optind])) {
+		*exit = program_usage(APP_PROGRAM,
+		                      "%s: \"%.100s\" is neither a number nor a message URL",
+		                      argv[0], argv[optind]);
+	}
+	if (c != CMD_END || *exit != PROGRAM_DONE) {
+		free(m->to);
 		return CMD_STOP;
 	}
 	m->name = argv[optind];
-	if (!track_is_name(m->name)) {
-		*exit = program_usage(APP_PROGRAM,
-		                      "%s: \"%.100s\" is neither a number nor a message URL",
-		                      argv[0], m->name);
-		return CMD_STOP;
-	}
 	return CMD_END;
 }
 
@@ -166,17 +166,22 @@ static int amend(struct app *app, struct amendment *m, amend_fn do_it)
 	return exit;
 }
 
+static const struct option plain_options[] = { CMD_OPTIONS };
+static const struct option to_options[] = {
+	{ "to", required_argument, NULL, 't' },
+	CMD_OPTIONS,
+};
+static const struct option lifetime_options[] = {
+	{ "lifetime", required_argument, NULL, 'l' },
+	CMD_OPTIONS,
+};
+
 int cmd_cancel(struct app *app, int argc, char **argv)
 {
-	static const struct option options[] = {
-		{ "to", required_argument, NULL, 't' },
-		CMD_OPTIONS,
-	};
 	struct amendment m = { 0 };
 	int exit;
 
-	if (read_words(app, argc, argv, options, &m, &exit) == CMD_STOP) {
-		free(m.to);
+	if (read_words(app, argc, argv, to_options, &m, &exit) == CMD_STOP) {
 		return exit;
 	}
 	return amend(app, &m, cancel);
@@ -184,34 +189,32 @@ int cmd_cancel(struct app *app, int argc, char **argv)
 
 int cmd_release(struct app *app, int argc, char **argv)
 {
-	static const struct option options[] = { CMD_OPTIONS };
 	struct amendment m = { 0 };
 	int exit;
 
-	return read_words(app, argc, argv, options, &m, &exit) == CMD_STOP ? exit
-	                                                                   : amend(app, &m, release);
+	if (read_words(app, argc, argv, plain_options, &m, &exit) == CMD_STOP) {
+		return exit;
+	}
+	return amend(app, &m, release);
 }
 
 int cmd_forget(struct app *app, int argc, char **argv)
 {
-	static const struct option options[] = { CMD_OPTIONS };
 	struct amendment m = { 0 };
 	int exit;
 
-	return read_words(app, argc, argv, options, &m, &exit) == CMD_STOP ? exit
-	                                                                   : amend(app, &m, forget);
+	if (read_words(app, argc, argv, plain_options, &m, &exit) == CMD_STOP) {
+		return exit;
+	}
+	return amend(app, &m, forget);
 }
 
 int cmd_extend(struct app *app, int argc, char **argv)
 {
-	static const struct option options[] = {
-		{ "lifetime", required_argument, NULL, 'l' },
-		CMD_OPTIONS,
-	};
 	struct amendment m = { 0 };
 	int exit;
 
-	if (read_words(app, argc, argv, options, &m, &exit) == CMD_STOP) {
+	if (read_words(app, argc, argv, lifetime_options, &m, &exit) == CMD_STOP) {
 		return exit;
 	}
 	if (m.lifetime_s == 0) {
@@ -222,15 +225,10 @@ int cmd_extend(struct app *app, int argc, char **argv)
 
 int cmd_readdress(struct app *app, int argc, char **argv)
 {
-	static const struct option options[] = {
-		{ "to", required_argument, NULL, 't' },
-		CMD_OPTIONS,
-	};
 	struct amendment m = { 0 };
 	int exit;
 
-	if (read_words(app, argc, argv, options, &m, &exit) == CMD_STOP) {
-		free(m.to);
+	if (read_words(app, argc, argv, to_options, &m, &exit) == CMD_STOP) {
 		return exit;
 	}
 	if (m.n_to == 0 || m.n_to > LIMIT_RECIPIENTS) {

@@ -137,6 +137,7 @@ class Sent(Case):
                 (["release", "x"], "neither a number nor"), (["release", "--to", "a@b"], "option"),
                 (["readdress", "1"], "wants --to"), (["readdress", "--to", "bob"], "no mailbox"),
                 (["readdress", "--to", "bob@b.example"], "one message"),
+                (["readdress", "1", "--to", "x", "--to", "y"], "no mailbox"),
                 (["extend", "1"], "wants --lifetime"), (["extend", "1", "--lifetime", "0"],
                                                         "no lifetime"),
                 (["extend", "1", "--lifetime"], "wants a value"), (["forget"], "one message"),
