@@ -8,6 +8,12 @@
 
 #include "net/tls_core.h"
 
+/*
+ * The suite that all must have (RFC 8446 section 9.1) comes first: it is as safe as anything else
+ * here needs, and its SHA-256, which keys are derived with at each handshake, is an instruction
+ * of the processors where SHA-384 is not.
+ */
+#define SUITES "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
 #define READ_BUFFER ((size_t)32 * 1024) /* octets of one recv; held only while octets come */
 
 static const char *openssl_reason(void)
@@ -197,7 +203,8 @@ static int set_all(struct tls_config *c, const struct tls_options *options, stru
 {
 	int rc;
 
-	if (SSL_CTX_set_min_proto_version(c->ctx, TLS1_3_VERSION) != 1)
+	if (SSL_CTX_set_min_proto_version(c->ctx, TLS1_3_VERSION) != 1 ||
+	    SSL_CTX_set_ciphersuites(c->ctx, SUITES) != 1)
 		return ERR_NOMEM;
 	/* No chain is searched for at each handshake: the certificate's file holds it. */
 	SSL_CTX_set_mode(c->ctx, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE

@@ -123,6 +123,8 @@ static void make_context(struct target *t)
 
 	t->ctx = SSL_CTX_new(TLS_client_method());
 	if (t->ctx == NULL || SSL_CTX_set_min_proto_version(t->ctx, TLS1_3_VERSION) != 1 ||
+	    /* As our clients have it (net/tls_config.c); the peers take what the client likes best. */
+	    SSL_CTX_set_ciphersuites(t->ctx, "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384") != 1 ||
 	    SSL_CTX_load_verify_file(t->ctx, o->ca_file) != 1)
 		fail_ssl(o->ca_file);
 	SSL_CTX_set_app_data(t->ctx, t);

@@ -128,8 +128,11 @@ class Grown:
         self.found["start"] = [1000 * (r.now() - began)]
         self.pull(1000)         # what a daemon has read once lies in its memory map
 
-    def pull(self, count):
-        return self.rig.pull(self.store, self.ids, "--count", count, "--depth", 32)
+    def pull(self, count, depth=32):
+        return self.rig.pull(self.store, self.ids, "--count", count, "--depth", depth)
+
+    def pull_one_by_one(self, count):
+        return self.pull(count, 1)
 
     def submit(self, at_once):
         return self.rig.submit(self.store, "--at-once", at_once, "--seconds", 1, "--count",
@@ -149,6 +152,7 @@ class Grown:
 
 GROWING = (("submit", Grown.submit, 50, "a submission of 4 KiB, 50 at once"),
            ("lone", Grown.submit, 1, "a submission of 4 KiB, 1 at once"),
+           ("one", Grown.pull_one_by_one, 5000, "a pull of 200 octets, each waits for the last"),
            ("pull", Grown.pull, 20000, "a pull of 200 octets, pipelined"))
 
 
