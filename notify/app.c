@@ -21,6 +21,8 @@ struct app_settings *app_settings_create(struct config *c)
 		.keep_unverified = c->unverified == CONFIG_UNVERIFIED_KEEP,
 		.mailbox_notices = (uint32_t)c->mailbox_notices,
 		.origin_notices = (uint32_t)c->origin_notices,
+		.max_notifications = (uint32_t)c->max_notifications,
+		.max_octets = (uint32_t)c->max_notification_octets,
 		.retention_us = c->retention_s * CLOCK_SECOND_US,
 		.tag = c->tag,
 	};

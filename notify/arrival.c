@@ -17,8 +17,8 @@ void arrival_begin(struct arrival *a, struct intake_batch *batch, struct kv_txn 
 	a->source = (struct policy_source) { 0 };
 	a->kept = (struct arrival_kept) { 0 };
 	a->readable = policy_source(n, &a->source) == 0;
-	a->fits =
-	    wire_notification_encode(n, a->der, sizeof a->der, &der) == 0 && policy_fits(n, der.n);
+	a->fits = wire_notification_encode(n, a->der, sizeof a->der, &der) == 0 &&
+	          policy_fits(batch->policy, n, der.n);
 	a->kept.announcement = (struct db_announcement) {
 		.der = a->fits ? der : span_of(NULL, 0),
 		.verified = judged->verified,

@@ -6,6 +6,7 @@
 #include "base/name.h"
 #include "net/address_list.h"
 #include "session/daemon.h"
+#include "wire/frame.h"
 
 #define DAY_S 86400ULL
 
@@ -53,6 +54,14 @@ const struct conf_key config_keys[] = {
 	{ .name = "retention", .type = CONF_DURATION, .offset = AT(retention_s), .min = 60,
 	  .max = 3650 * DAY_S, .initial = "90d",
 	  .help = "how long a notification is kept that does not expire before" },
+	{ .name = "max-command", .type = CONF_SIZE, .offset = AT(max_command_octets),
+	  .min = 4096, .max = 1048576, .initial = "64K", .help = "the largest command" },
+	{ .name = "max-notifications", .type = CONF_NUMBER, .offset = AT(max_notifications),
+	  .min = 1, .max = 4096, .initial = "256",
+	  .help = "notifications, or withdrawals, of one command" },
+	{ .name = "max-notification", .type = CONF_SIZE, .offset = AT(max_notification_octets),
+	  .min = 512, .max = LIMIT_NOTIFICATION_OCTETS, .initial = "2K",
+	  .help = "the largest notification" },
 	{ .name = "mailbox-notifications", .type = CONF_NUMBER, .offset = AT(mailbox_notices),
 	  .min = 1, .max = 100000000, .initial = "10000",
 	  .help = "notifications kept for one mailbox" },

@@ -22,6 +22,7 @@ struct config {
 	char tag; /* made of it: what divides a tag from a name, or 0 */
 	uint64_t retention_s;
 	uint64_t mailbox_notices, origin_notices;
+	uint64_t max_command_octets, max_notifications, max_notification_octets;
 	uint64_t origin_rate, address_rate, unknown_rate; /* a minute */
 	uint64_t max_sessions, sessions_per_address;
 	uint64_t idle_s, first_command_s, wait_s;

@@ -188,7 +188,6 @@ static int find_marks(struct intake_batch *b, intake_covers *covers, void *ctx)
 
 static int prepare(struct intake_batch *b, struct span body, intake_covers *covers, void *ctx)
 {
-	size_t limit;
 	int r = rnasp_command_decode(span_of(b->octets, body.n), body.n, &b->command);
 
 	if (r != 0) {
@@ -198,8 +197,9 @@ static int prepare(struct intake_batch *b, struct span body, intake_covers *cove
 		return ERR_UNSUPPORTED;
 	}
 	b->n = count_results(&b->command);
-	limit = b->command.kind == RNASP_NOTIFY_MANY ? RESULTS_MAX : LIMIT_NOTIFICATIONS;
-	if (b->n > limit) {
+	/* Of a notifyMany the frame is the limit. */
+	if (b->n > RESULTS_MAX || (b->command.kind != RNASP_NOTIFY_MANY &&
+	                           !policy_fits_count(b->policy, b->n))) {
 		return ERR_TOO_BIG;
 	}
 	b->sources = calloc(b->n + 1, sizeof *b->sources);

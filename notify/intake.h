@@ -60,7 +60,7 @@ struct intake_batch {
 /*
  * A batch for the command in BODY, which is copied; the database is read for what may be
  * withdrawn and for the operator's tables. SUBMITTER (NULL: a local one) and the origins are
- * charged for what they send. 0; ERR_MALFORMED; ERR_TOO_BIG (over 256 notifications);
+ * charged for what they send. 0; ERR_MALFORMED; ERR_TOO_BIG (over max-notifications);
  * ERR_UNSUPPORTED (an unknown command); ERR_NOMEM, ERR_IO. *OUT is the caller's to free with
  * intake_free.
  */

@@ -11,9 +11,15 @@ int policy_source(const struct wire_notification *n, struct policy_source *out)
 	return 0;
 }
 
-bool policy_fits(const struct wire_notification *n, size_t der_octets)
+bool policy_fits_count(const struct policy_settings *s, size_t n)
 {
-	return der_octets <= LIMIT_NOTIFICATION_OCTETS &&
+	return n <= (s->max_notifications != 0 ? s->max_notifications : LIMIT_NOTIFICATIONS);
+}
+
+bool policy_fits(const struct policy_settings *s, const struct wire_notification *n,
+                 size_t der_octets)
+{
+	return der_octets <= (s->max_octets != 0 ? s->max_octets : LIMIT_NOTIFICATION_OCTETS) &&
 	       (!n->has_header || n->header.n <= LIMIT_HEADER_OCTETS) &&
 	       (!n->has_structure || n->structure.n <= LIMIT_STRUCTURE_OCTETS);
 }

@@ -19,6 +19,9 @@ struct policy_settings {
 	bool refuse_strangers;    /* strangers = refuse */
 	uint32_t mailbox_notices; /* kept for a mailbox at most */
 	uint32_t origin_notices;  /* of those, from one origin domain */
+	/* 0: as protocol.md section 6 has them. */
+	uint32_t max_notifications; /* or withdrawals, of one command */
+	uint32_t max_octets;        /* of one notification, encoded; never more than protocol.md's */
 	uint64_t retention_us;    /* kept at most this long */
 	char tag;                 /* what divides a tag from a name (user+tag); 0: there are none */
 };
@@ -35,9 +38,12 @@ struct policy_source {
  */
 int policy_source(const struct wire_notification *n, struct policy_source *out);
 
-/* Whether N itself is within the limits of protocol.md section 6 and 10 (DER_OCTETS: its encoding).
+/* Whether a `notify` or `withdraw` of N is within the limit. */
+bool policy_fits_count(const struct policy_settings *s, size_t n);
+/* Whether N itself is within S and the limits of protocol.md section 10 (DER_OCTETS: its encoding).
  */
-bool policy_fits(const struct wire_notification *n, size_t der_octets);
+bool policy_fits(const struct policy_settings *s, const struct wire_notification *n,
+                 size_t der_octets);
 
 /* What is known when the decision is made. */
 struct policy_facts {

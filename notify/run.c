@@ -185,6 +185,7 @@ static struct server_limits limits_of(const struct config *c)
 	struct server_limits l;
 
 	server_limits_default(&l);
+	l.command_octets = (uint32_t)c->max_command_octets;
 	l.idle_us = c->idle_s * CLOCK_SECOND_US;
 	l.first_us = c->first_command_s * CLOCK_SECOND_US;
 	l.wait_us = c->wait_s * CLOCK_SECOND_US;

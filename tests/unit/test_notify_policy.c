@@ -240,7 +240,7 @@ static void test_fits(void **state)
 			.structure = span_of(octets, cases[i].structure),
 		};
 
-		assert_int_equal(policy_fits(&n, cases[i].der), cases[i].fits);
+		assert_int_equal(policy_fits(&strict, &n, cases[i].der), cases[i].fits);
 	}
 }
 
