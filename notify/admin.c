@@ -14,6 +14,8 @@
 #include "session/program.h"
 #include "session/report.h"
 
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
 const char *admin_config_path(const char *path)
 {
 	const char *named = getenv("IM2000_NOTIFY_CONFIG");
@@ -305,7 +307,7 @@ static int run_check(struct place *p, const struct words *w, struct err_text *e)
 
 static int run_stats(struct place *p, const struct words *w, struct err_text *e)
 {
-	char path[PATH_MAX];
+	char path[PATH_MAX], names[DB_COUNTS][DB_COUNT_NAME];
 	struct cache_stats cache = { 0 };
 	struct db_stats s;
 	int r = db_stats(p->db, &s);
@@ -313,42 +315,31 @@ static int run_stats(struct place *p, const struct words *w, struct err_text *e)
 	if (r == 0 && (r = file_path(p->config.data, CACHE_FOLDER, path, e)) == 0) {
 		r = cache_count(path, &cache);
 	}
-	const struct {
-		const char *name;
-		uint64_t value;
-	} rows[] = {
+	if (r != 0) {
+		return err_set(e, r, "stats: %s", err_phrase(r));
+	}
+	const struct report_row first[] = {
 		{ "mailboxes", s.mailboxes },
 		{ "aliases", s.aliases },
 		{ "announcements", s.announcements },
 		{ "notifications", s.notices },
 		{ "policy-values", s.rules },
-		{ "answered-accepted", s.results[WIRE_NOTIFY_ACCEPTED] },
-		{ "answered-noUser", s.results[WIRE_NOTIFY_NO_USER] },
-		{ "answered-refused", s.results[WIRE_NOTIFY_REFUSED] },
-		{ "answered-full", s.results[WIRE_NOTIFY_FULL] },
-		{ "answered-tryLater", s.results[WIRE_NOTIFY_TRY_LATER] },
-		{ "answered-unverified", s.results[WIRE_NOTIFY_UNVERIFIED] },
+	}, last[] = {
 		{ "cache-messages", cache.files },
 		{ "cache-octets", cache.octets },
 		{ "file-octets", s.kv.file_octets },
 		{ "free-octets", s.kv.free_octets },
 		{ "readers", s.kv.readers },
 	};
+	struct report_row rows[COUNT(first) + DB_COUNTS + COUNT(last)];
 
-	if (r != 0) {
-		return err_set(e, r, "stats: %s", err_phrase(r));
+	memcpy(rows, first, sizeof first);
+	for (unsigned i = 0; i < DB_COUNTS; i++) {
+		rows[COUNT(first) + i] =
+		    (struct report_row) { db_count_name(i, names[i]), s.counts[i] };
 	}
-	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-		if (w->json) {
-			printf("%s\"%s\":%llu", i == 0 ? "{" : ",", rows[i].name,
-			       (unsigned long long)rows[i].value);
-		} else {
-			printf("%-20s %llu\n", rows[i].name, (unsigned long long)rows[i].value);
-		}
-	}
-	if (w->json) {
-		printf("}\n");
-	}
+	memcpy(rows + COUNT(first) + DB_COUNTS, last, sizeof last);
+	report_rows(rows, COUNT(rows), 20, w->json);
 	return 0;
 }
 

@@ -54,6 +54,45 @@ const struct app_settings *app_settings(struct app *app)
 	return atomic_load_explicit(&app->settings, memory_order_acquire);
 }
 
+/* --- counts --------------------------------------------------------------------------------- */
+
+/* What the fetcher counted since this was called last. */
+static void take_fetched(struct app *app, uint64_t out[DB_COUNTS])
+{
+	struct fetcher_counts c;
+
+	fetcher_count(app->fetcher, &c);
+	const uint64_t now[DB_COUNTS] = {
+		[DB_FETCH_HITS] = c.hits,
+		[DB_FETCH_MISSES] = c.misses,
+		[DB_PULLED] = c.pulled,
+		[DB_PULLS_FAILED] = c.failed,
+		[DB_PULLED_OCTETS] = c.octets,
+		[DB_CACHE_EVICTED] = c.cache.evicted,
+	};
+	for (size_t i = WIRE_NOTIFY_COUNT; i < DB_COUNTS; i++) {
+		out[i] += now[i] - app->counts.fetched[i];
+		app->counts.fetched[i] = now[i];
+	}
+}
+
+void app_counts_take(struct app *app, uint64_t out[DB_COUNTS])
+{
+	for (size_t i = 0; i < DB_COUNTS; i++) {
+		out[i] = atomic_exchange(&app->counts.results[i], 0);
+	}
+	if (app->fetcher != NULL) {
+		take_fetched(app, out);
+	}
+}
+
+void app_counts_back(struct app *app, const uint64_t counts[DB_COUNTS])
+{
+	for (size_t i = 0; i < DB_COUNTS; i++) {
+		atomic_fetch_add(&app->counts.results[i], counts[i]);
+	}
+}
+
 /* --- metrics -------------------------------------------------------------------------------- */
 
 static unsigned long long load(atomic_ullong *count)

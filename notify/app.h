@@ -24,8 +24,9 @@ struct app_settings {
 };
 
 struct app_counts {
-	/* Answered since it was last taken into the database, by enum wire_notify_result. */
-	_Atomic uint64_t results[WIRE_NOTIFY_COUNT];
+	/* By enum db_count, since they were last taken into the database. */
+	_Atomic uint64_t results[DB_COUNTS];
+	uint64_t fetched[DB_COUNTS]; /* of the fetcher's, what was taken: app_counts_take's own */
 	/* Since the agent started, for its metrics. */
 	atomic_ullong answered[WIRE_NOTIFY_COUNT];
 	atomic_ullong withdrawn;
@@ -53,6 +54,13 @@ void app_settings_replace(struct app *app, struct app_settings *s);
 void app_settings_free(struct app *app);
 /* Those in force. Any thread. */
 const struct app_settings *app_settings(struct app *app);
+
+/*
+ * Takes what is to go into the database; app_counts_back where it did not get there. One thread at
+ * a time.
+ */
+void app_counts_take(struct app *app, uint64_t out[DB_COUNTS]);
+void app_counts_back(struct app *app, const uint64_t counts[DB_COUNTS]);
 
 /* Adds N to a count. */
 void app_count(atomic_ullong *count, unsigned long long n);

@@ -129,40 +129,53 @@ int db_meta_next_from(struct db *db, struct kv_txn *t, const char *key, uint64_t
 	return meta_add(db, t, key, 1, least, out);
 }
 
-/* "answered-" and the result's name. */
-static const char *count_key(unsigned result, char out[40])
+const char *db_count_name(unsigned count, char out[DB_COUNT_NAME])
 {
-	snprintf(out, 40, "answered-%s", wire_notify_result_name((enum wire_notify_result)result));
+	static const char *const names[DB_COUNTS] = {
+		[DB_FETCH_HITS] = "fetch-hits",
+		[DB_FETCH_MISSES] = "fetch-misses",
+		[DB_PULLED] = "pulled",
+		[DB_PULLS_FAILED] = "pulls-failed",
+		[DB_PULLED_OCTETS] = "pulled-octets",
+		[DB_CACHE_EVICTED] = "cache-evicted",
+	};
+
+	if (count >= WIRE_NOTIFY_COUNT) {
+		return names[count];
+	}
+	snprintf(out, DB_COUNT_NAME, "answered-%s",
+	         wire_notify_result_name((enum wire_notify_result)count));
 	return out;
 }
 
-int db_counts_add(struct db *db, struct kv_txn *t, const uint64_t results[WIRE_NOTIFY_COUNT])
+int db_counts_add(struct db *db, struct kv_txn *t, const uint64_t counts[DB_COUNTS])
 {
-	char key[40];
+	char key[DB_COUNT_NAME];
 	uint64_t now;
 	int r = 0;
 
-	for (unsigned i = 0; i < WIRE_NOTIFY_COUNT && r == 0; i++) {
-		r = results[i] == 0 ? 0 : meta_add(db, t, count_key(i, key), results[i], 0, &now);
+	for (unsigned i = 0; i < DB_COUNTS && r == 0; i++) {
+		r = counts[i] == 0 ? 0
+		                   : meta_add(db, t, db_count_name(i, key), counts[i], 0, &now);
 	}
 	return r;
 }
 
-static int counts_get(struct db *db, struct kv_txn *t, uint64_t results[WIRE_NOTIFY_COUNT])
+static int counts_get(struct db *db, struct kv_txn *t, uint64_t counts[DB_COUNTS])
 {
 	struct span value;
-	char key[40];
+	char key[DB_COUNT_NAME];
 	int r;
 
-	for (unsigned i = 0; i < WIRE_NOTIFY_COUNT; i++) {
-		r = kv_get(t, db->table[TABLE_META], span_str(count_key(i, key)), &value);
+	for (unsigned i = 0; i < DB_COUNTS; i++) {
+		r = kv_get(t, db->table[TABLE_META], span_str(db_count_name(i, key)), &value);
 		if (r != 0 && r != ERR_NOT_FOUND) {
 			return r;
 		}
 		if (r == 0 && value.n != 8) {
 			return ERR_MALFORMED;
 		}
-		results[i] = r == 0 ? kv_get_u64(value.p) : 0;
+		counts[i] = r == 0 ? kv_get_u64(value.p) : 0;
 	}
 	return 0;
 }
@@ -191,7 +204,7 @@ int db_stats(struct db *db, struct db_stats *out)
 	out->notices = kv_count(t, db->table[TABLE_EXPIRY]); /* one entry for each notice */
 	out->aliases = kv_count(t, db->table[TABLE_ALIAS]);
 	out->rules = kv_count(t, db->table[TABLE_POLICY]);
-	r = counts_get(db, t, out->results);
+	r = counts_get(db, t, out->counts);
 	db_read_end(t);
 	return r != 0 ? r : kv_stat(db->kv, &out->kv);
 }

@@ -194,8 +194,24 @@ int db_notice_expire(struct db *db, struct kv_txn *t, uint64_t now_us, unsigned 
 
 /* --- administration --------------------------------------------------------------------------- */
 
-/* Adds to what was ever answered to notifications, by enum wire_notify_result. */
-int db_counts_add(struct db *db, struct kv_txn *t, const uint64_t results[WIRE_NOTIFY_COUNT]);
+/*
+ * What is counted for good: what was ever answered to notifications, by enum wire_notify_result,
+ * and then what came of the pull cache.
+ */
+enum db_count {
+	DB_FETCH_HITS = WIRE_NOTIFY_COUNT,
+	DB_FETCH_MISSES,
+	DB_PULLED,
+	DB_PULLS_FAILED,
+	DB_PULLED_OCTETS,
+	DB_CACHE_EVICTED,
+	DB_COUNTS
+};
+/* The name of a count, "answered-accepted"; OUT is room for it. */
+#define DB_COUNT_NAME 40
+const char *db_count_name(unsigned count, char out[DB_COUNT_NAME]);
+/* Adds to them. */
+int db_counts_add(struct db *db, struct kv_txn *t, const uint64_t counts[DB_COUNTS]);
 
 /* The tables' names, ended by NULL, and their handles, for counting alone. */
 const char *const *db_tables(const struct db *db);
@@ -203,7 +219,7 @@ const kv_table *db_handles(const struct db *db);
 
 struct db_stats {
 	uint64_t mailboxes, aliases, announcements, notices, rules;
-	uint64_t results[WIRE_NOTIFY_COUNT]; /* db_counts_add */
+	uint64_t counts[DB_COUNTS];
 	struct kv_stat kv;
 };
 int db_stats(struct db *db, struct db_stats *out);

@@ -10,6 +10,8 @@
 #include "notify/fetcher.h"
 #include "session/puller.h"
 
+#define FETCHER_PLACES 1024 /* a power of two */
+
 /*
  * A flight's own state is the thread's alone:
  *   QUEUED    waits for its turn
@@ -48,6 +50,8 @@ struct fetcher {
 	struct cache *cache;
 	uint8_t *room; /* of DIGEST_BLOCK octets; CHECKING */
 	bool again;    /* the turn in hand is not the last */
+	unsigned pulling;                      /* flights that pull */
+	unsigned pulling_from[FETCHER_PLACES]; /* of those, by the hash of their store's domain */
 	atomic_ullong hits, misses, pulled, failed, octets;
 	pthread_mutex_t lock; /* for what follows */
 	struct flight *flights, **flights_end;

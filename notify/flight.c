@@ -14,8 +14,23 @@
 
 /* --- flights: the thread -------------------------------------------------------------------- */
 
+/* Pulls from the store of X. Those of another one may be counted with them, which does no harm. */
+static unsigned *pulls_from(struct flight *x)
+{
+	uint32_t h = 2166136261u; /* FNV-1a */
+
+	for (const char *p = x->source.domain; *p != '\0'; p++) {
+		h = (h ^ (uint8_t)*p) * 16777619u;
+	}
+	return &x->fetcher->pulling_from[h & (FETCHER_PLACES - 1)];
+}
+
 void flight_halt(struct flight *x)
 {
+	if (x->state == PULLING) {
+		x->fetcher->pulling--;
+		(*pulls_from(x))--;
+	}
 	puller_cancel(x->puller);
 	x->puller = NULL;
 	cache_drop(x->filling);
@@ -254,6 +269,8 @@ static void begin_pull(struct flight *x)
 	options.dial.tls = tls;
 	options.dial.timeout_us = options.silence_us;
 	x->state = PULLING;
+	f->pulling++;
+	(*pulls_from(x))++;
 	x->since_us = clock_mono_us();
 	if ((r = cache_begin(f->cache, &x->key, &x->filling, &why)) != 0 ||
 	    (r = puller_start(f->loop, &options, &calls, x, &x->puller)) != 0) {
@@ -292,20 +309,6 @@ static bool is_too_big(struct flight *x, struct err_text *why)
 	return true;
 }
 
-/* Whether it may pull now: NEIGHBOURS pull already, STORE of them from its store. */
-static bool may_pull(struct flight *x)
-{
-	unsigned all = 0, store = 0;
-
-	for (struct flight *y = x->fetcher->flights; y != NULL; y = y->next) {
-		if (y->state == PULLING) {
-			all++;
-			store += strcmp(y->source.domain, x->source.domain) == 0;
-		}
-	}
-	return all < PULLS_MAX && store < PULLS_STORE;
-}
-
 /* X is QUEUED. */
 static void begin(struct flight *x)
 {
@@ -314,7 +317,7 @@ static void begin(struct flight *x)
 	struct answer a = { .file = file, .status = WIRE_STATUS_OK, .text = "" };
 	struct err_text why;
 	uint64_t left_us;
-	bool may, failing;
+	bool wanted, failing;
 
 	if (file != NULL && !cache_is_checked(f->cache, file)) {
 		begin_check(x, file);
@@ -324,7 +327,7 @@ static void begin(struct flight *x)
 	if (x->first != NULL) {
 		x->source = x->first->source;
 	}
-	may = x->first != NULL && may_pull(x);
+	wanted = x->first != NULL;
 	failing = failing_look(f->failing, x->source.domain, &left_us, &why);
 	pthread_mutex_unlock(&f->lock);
 	if (file != NULL) {
@@ -336,7 +339,7 @@ static void begin(struct flight *x)
 	} else if (failing) {
 		a = (struct answer) { NULL, WIRE_STATUS_TRY_LATER, fetcher_seconds(left_us), why.text };
 		conclude(x, &a, NULL);
-	} else if (may) {
+	} else if (wanted && f->pulling < PULLS_MAX && *pulls_from(x) < PULLS_STORE) {
 		begin_pull(x);
 	}
 }

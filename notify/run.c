@@ -24,25 +24,10 @@ struct sweep {
 	struct app_worker *worker;
 	struct loop_timer *timer;
 	uint64_t now_us;
-	uint64_t results[WIRE_NOTIFY_COUNT]; /* of the counts, to be written */
+	uint64_t counts[DB_COUNTS]; /* to be written */
 	int swept;
 	bool under_way;
 };
-
-static void counts_take(struct sweep *s)
-{
-	for (size_t i = 0; i < WIRE_NOTIFY_COUNT; i++) {
-		s->results[i] = atomic_exchange(&s->worker->app->counts.results[i], 0);
-	}
-}
-
-/* They could not be written: they wait for the next sweep. */
-static void counts_back(struct sweep *s)
-{
-	for (size_t i = 0; i < WIRE_NOTIFY_COUNT; i++) {
-		atomic_fetch_add(&s->worker->app->counts.results[i], s->results[i]);
-	}
-}
 
 static int sweep_apply(struct writer_job *job, struct kv_txn *t)
 {
@@ -50,7 +35,7 @@ static int sweep_apply(struct writer_job *job, struct kv_txn *t)
 	struct db *db = s->worker->app->db;
 
 	s->swept = db_notice_expire(db, t, s->now_us, SWEEP_BATCH);
-	return s->swept < 0 ? s->swept : db_counts_add(db, t, s->results);
+	return s->swept < 0 ? s->swept : db_counts_add(db, t, s->counts);
 }
 
 static void sweep_done(struct writer_job *job, int result)
@@ -60,7 +45,7 @@ static void sweep_done(struct writer_job *job, int result)
 
 	s->under_way = false;
 	if (result != 0) {
-		counts_back(s);
+		app_counts_back(s->worker->app, s->counts);
 		log_error("sweep", "error=\"%s\"", err_phrase(result));
 	} else if (s->swept > 0) {
 		app_count(&s->worker->app->counts.expired, (unsigned long long)s->swept);
@@ -75,7 +60,7 @@ static void sweep_fire(void *ctx)
 
 	s->now_us = clock_now_us();
 	s->under_way = true;
-	counts_take(s);
+	app_counts_take(s->worker->app, s->counts);
 	writer_submit(s->worker->writer, &s->job);
 }
 
@@ -350,16 +335,14 @@ static int start(struct app *app, struct config *c, struct err_text *e)
 /* What was counted since the last sweep. A failure costs the counts of a minute at most. */
 static void keep_counts(struct app *app)
 {
-	uint64_t results[WIRE_NOTIFY_COUNT];
+	uint64_t counts[DB_COUNTS];
 	struct kv_txn *t;
 
-	for (size_t i = 0; i < WIRE_NOTIFY_COUNT; i++) {
-		results[i] = app->counts.results[i];
-	}
+	app_counts_take(app, counts);
 	if (kv_write_begin(db_kv(app->db), &t) != 0) {
 		return;
 	}
-	if (db_counts_add(app->db, t, results) == 0) {
+	if (db_counts_add(app->db, t, counts) == 0) {
 		(void)kv_write_commit(t);
 	} else {
 		kv_write_abort(t);
@@ -368,7 +351,6 @@ static void keep_counts(struct app *app)
 
 static void stop(struct app *app)
 {
-	fetcher_stop(app->fetcher);
 	waiters_free(app->waiters);
 	flood_free(app->flood);
 	login_free(app->login);
@@ -376,6 +358,7 @@ static void stop(struct app *app)
 	if (app->db != NULL) {
 		keep_counts(app);
 	}
+	fetcher_stop(app->fetcher);
 	db_close(app->db);
 	app_settings_free(app);
 }

@@ -2,6 +2,7 @@
 them from senders' stores that are well, down, slow, cut off or lying."""
 
 import glob
+import json
 import os
 import threading
 import time
@@ -152,6 +153,12 @@ class Reading(Case):
         self.assertEqual(self.count('fetches_total{result="hit"}'), 14)
         self.assertEqual(self.count('fetches_total{result="miss"}'), 7)
         self.assertEqual(self.count("cache_messages"), 7)
+        self.agent.stop()
+        stats = json.loads(self.agent.admin("stats", "--json").stdout)
+        self.assertEqual([stats[name] for name in ("fetch-hits", "fetch-misses", "pulled",
+                                                   "pulls-failed", "cache-messages")],
+                         [14, 7, 7, 0, 7])
+        self.assertEqual(stats["pulled-octets"], stats["cache-octets"])
 
     def test_ranges(self):
         message = text(200000, b"range ")
