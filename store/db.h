@@ -230,13 +230,19 @@ int db_submission_find(struct db *db, struct kv_txn *t, uint32_t account, const 
 int db_archive_next(struct db *db, struct kv_txn *t, uint32_t account, uint64_t after,
                     uint64_t *message);
 
+/* An entry of a message with sweep_us; they are in order of time, then message. */
+struct db_expiry {
+	uint64_t time_us, message;
+};
 /*
- * The message with the earliest sweep_us at or before NOW_US, and that time.
- * ERR_NOT_FOUND: none. Putting it with another sweep_us, or removing it,
- * brings the next one to the front.
+ * The first entry at or after FROM (NULL: of all) whose time is not after NOW_US. ERR_NOT_FOUND:
+ * none. Putting its message with another sweep_us, or removing it, takes the entry away.
+ * ERR_MALFORMED: one that cannot be read stands there, and *OUT is where to go on behind it.
  */
-int db_expiry_due(struct db *db, struct kv_txn *t, uint64_t now_us, uint64_t *time_us,
-                  uint64_t *message);
+int db_expiry_due(struct db *db, struct kv_txn *t, const struct db_expiry *from, uint64_t now_us,
+                  struct db_expiry *out);
+/* What comes right behind X. */
+struct db_expiry db_expiry_behind(struct db_expiry x);
 
 /* --- deliveries ----------------------------------------------------------------------- */
 

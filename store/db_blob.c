@@ -171,7 +171,7 @@ static int blob_sweep_octets(struct db *db, struct kv_txn *t, uint64_t blob, int
 
 int db_blob_sweep(struct db *db, struct kv_txn *t, unsigned limit)
 {
-	const struct db_key start = db_key64(0);
+	struct db_key start = db_key64(0);
 	int most = limit < INT32_MAX ? (int)limit : INT32_MAX, n = 0;
 
 	while (n < most) {
@@ -182,6 +182,13 @@ int db_blob_sweep(struct db *db, struct kv_txn *t, unsigned limit)
 
 		if (rc == ERR_NOT_FOUND)
 			return n;
+		/* No key of ours: passed over, so that it does not keep what comes after it. */
+		if (rc == ERR_MALFORMED && key.n < DB_KEY_MAX) {
+			memcpy(start.octets, key.p, key.n);
+			start.octets[key.n] = 0;
+			start.n = key.n + 1;
+			continue;
+		}
 		if (rc != 0)
 			return n > 0 ? db_late(rc) : rc;
 		blob = db_key64(kv_get_u64(key.p));

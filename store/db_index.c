@@ -1,4 +1,6 @@
 /* Messages by something else than their number. The entries are db_message_put's to keep. */
+#include <string.h>
+
 #include "store/db.h"
 #include "store/db_table.h"
 
@@ -32,18 +34,36 @@ int db_archive_next(struct db *db, struct kv_txn *t, uint32_t account, uint64_t 
 	return 0;
 }
 
-int db_expiry_due(struct db *db, struct kv_txn *t, uint64_t now_us, uint64_t *time_us,
-                  uint64_t *message)
+struct db_expiry db_expiry_behind(struct db_expiry x)
 {
-	struct db_key from = db_key64_64(0, 0);
-	struct span key, value;
-	int rc = db_seek(db, t, DB_EXPIRY, &from, 16, &key, &value);
+	if (++x.message == 0)
+		x.time_us++;
+	return x;
+}
 
+/* The place behind a key that is shorter or longer than one of ours. */
+static struct db_expiry behind_odd(struct span key)
+{
+	uint8_t octets[16] = { 0 };
+	struct db_expiry x;
+
+	memcpy(octets, key.p, key.n < sizeof octets ? key.n : sizeof octets);
+	x = (struct db_expiry){ kv_get_u64(octets), kv_get_u64(octets + 8) };
+	return key.n < sizeof octets ? x : db_expiry_behind(x);
+}
+
+int db_expiry_due(struct db *db, struct kv_txn *t, const struct db_expiry *from, uint64_t now_us,
+                  struct db_expiry *out)
+{
+	struct db_key first = from != NULL ? db_key64_64(from->time_us, from->message)
+	                                   : db_key64_64(0, 0);
+	struct span key, value;
+	int rc = db_seek(db, t, DB_EXPIRY, &first, 16, &key, &value);
+
+	if (rc == ERR_MALFORMED)
+		*out = behind_odd(key);
 	if (rc != 0)
 		return rc;
-	if (kv_get_u64(key.p) > now_us)
-		return ERR_NOT_FOUND;
-	*time_us = kv_get_u64(key.p);
-	*message = kv_get_u64(key.p + 8);
-	return 0;
+	*out = (struct db_expiry){ kv_get_u64(key.p), kv_get_u64(key.p + 8) };
+	return out->time_us > now_us ? ERR_NOT_FOUND : 0;
 }

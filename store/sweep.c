@@ -11,6 +11,8 @@
 #define BLOCK_STEP 256 /* blocks of octets of one transaction */
 #define CHANGE_STEP 1000
 #define CHANGES_EVERY_US CLOCK_HOUR_US
+#define PASS_MOST 100             /* entries that are passed over in one turn */
+#define PASSED_EVERY_US CLOCK_HOUR_US /* when they are tried again */
 
 struct sweep {
 	struct writer_job job; /* first */
@@ -19,6 +21,12 @@ struct sweep {
 	uint64_t now_us, keep_us;
 	uint64_t message; /* in hand; 0: none */
 	uint32_t account; /* whose it is */
+	/*
+	 * What cannot be swept (a damaged record) is passed over, so that it does not keep what comes
+	 * after it: entries are looked for from FROM on, and from the first one on again after a time.
+	 */
+	struct db_expiry entry, from;
+	uint64_t passed_us; /* mono, when one was passed over first since then; 0: none */
 	uint32_t index;   /* first delivery of this step */
 	/* What a step comes to. */
 	uint32_t next;
@@ -110,16 +118,29 @@ static int message_apply(struct writer_job *job, struct kv_txn *txn)
 	return s->more ? 0 : err;
 }
 
+/* Goes on behind the entry in hand. */
+static void pass_over(struct sweep *s, const char *why)
+{
+	log_error("sweep", "message=%llu error=\"%s\" result=passed-over",
+	          (unsigned long long)s->entry.message, why);
+	s->from = db_expiry_behind(s->entry);
+	if (s->passed_us == 0)
+		s->passed_us = clock_mono_us();
+}
+
 static void message_done(struct writer_job *job, int result)
 {
 	struct sweep *s = (struct sweep *)job;
 
 	s->busy = false;
 	if (result != 0) {
-		log_error("sweep", "message=%llu error=\"%s\"", (unsigned long long)s->message,
-		          err_phrase(result));
 		s->message = 0;
-		return; /* the next turn tries again */
+		if (result == ERR_FULL || result == ERR_NOMEM)
+			log_error("sweep", "message=%llu error=\"%s\"",
+			          (unsigned long long)s->entry.message, err_phrase(result));
+		else
+			pass_over(s, err_phrase(result));
+		return; /* to the next turn */
 	}
 	service_changed(s->worker->service, s->account);
 	s->index = s->more ? s->next : 0;
@@ -191,19 +212,44 @@ static void submit(struct sweep *s, int (*apply)(struct writer_job *, struct kv_
 	writer_submit(s->worker->writer, &s->job);
 }
 
-/* Takes in hand a message that is due, if there is one. */
+/* Whether the entry in hand is the one of its message, which then is in hand too. NULL, or why not.
+ */
+static const char *take_entry(struct sweep *s, struct kv_txn *t)
+{
+	struct db_message m;
+	int err = db_message_get(s->worker->service->db, t, s->entry.message, &m);
+
+	if (err != 0)
+		return err_phrase(err);
+	if (m.sweep_us != s->entry.time_us)
+		return "the message has another time";
+	s->message = m.number;
+	s->account = m.account;
+	s->index = 0;
+	return NULL;
+}
+
+/* Takes in hand a message that is due, if there is one that can be read. */
 static void take_message(struct sweep *s)
 {
 	struct db *db = s->worker->service->db;
 	struct kv_txn *t = db_read_begin(db);
-	uint64_t time_us, message;
-	struct db_message m;
-	int err = t == NULL ? ERR_NOMEM : db_expiry_due(db, t, s->now_us, &time_us, &message);
 
-	if (err == 0) {
-		s->message = message;
-		s->account = db_message_get(db, t, message, &m) == 0 ? m.account : 0;
-		s->index = 0;
+	for (int i = 0; t != NULL && i < PASS_MOST && s->message == 0; i++) {
+		int err = db_expiry_due(db, t, &s->from, s->now_us, &s->entry);
+		const char *why;
+
+		if (err == ERR_MALFORMED) {
+			s->from = s->entry; /* logged with its key */
+			if (s->passed_us == 0)
+				s->passed_us = clock_mono_us();
+			continue;
+		}
+		if (err != 0)
+			break;
+		why = take_entry(s, t);
+		if (why != NULL)
+			pass_over(s, why);
 	}
 	db_read_end(t);
 }
@@ -216,6 +262,10 @@ void sweep_turn(struct sweep *s)
 	if (s->busy || s->stopping)
 		return;
 	s->now_us = clock_now_us();
+	if (s->passed_us != 0 && mono - s->passed_us >= PASSED_EVERY_US) {
+		s->from = (struct db_expiry){ 0, 0 };
+		s->passed_us = 0;
+	}
 	if (s->message == 0)
 		take_message(s);
 	if (s->message != 0) {

@@ -101,11 +101,11 @@ static bool archived(struct store_fixture *f, struct kv_txn *t, uint32_t account
 
 static uint64_t due(struct store_fixture *f, struct kv_txn *t)
 {
-	uint64_t time, message;
-	int rc = db_expiry_due(f->db, t, UINT64_MAX, &time, &message);
+	struct db_expiry first;
+	int rc = db_expiry_due(f->db, t, NULL, UINT64_MAX, &first);
 
 	assert_true(rc == 0 || rc == ERR_NOT_FOUND);
-	return rc == 0 ? time : 0;
+	return rc == 0 ? first.time_us : 0;
 }
 
 /* Every step of a message's life, and what follows it. */
@@ -206,7 +206,8 @@ static void test_archive_and_expiry_order(void **state)
 	struct kv_txn *t = store_write(f);
 	uint8_t extents[4][DB_EXTENT_SIZE];
 	const uint64_t numbers[] = { 3, 1, 2 };
-	uint64_t found = 0, time;
+	uint64_t found = 0;
+	struct db_expiry entry;
 
 	for (size_t i = 0; i < COUNT(numbers); i++) {
 		struct db_message m = store_message(f, t, numbers[i], 1, 1, extents[i]);
@@ -223,13 +224,16 @@ static void test_archive_and_expiry_order(void **state)
 	assert_int_equal(db_archive_next(f->db, t, 1, UINT64_MAX, &found), ERR_NOT_FOUND);
 	assert_int_equal(db_archive_next(f->db, t, 2, 0, &found), 0);
 	assert_int_equal(found, 4);
-	assert_int_equal(db_expiry_due(f->db, t, 999, &time, &found), ERR_NOT_FOUND);
-	assert_int_equal(db_expiry_due(f->db, t, 1000, &time, &found), 0);
-	assert_int_equal(found, 1);
-	assert_int_equal(time, 1000);
+	assert_int_equal(db_expiry_due(f->db, t, NULL, 999, &entry), ERR_NOT_FOUND);
+	assert_int_equal(db_expiry_due(f->db, t, NULL, 1000, &entry), 0);
+	assert_int_equal(entry.message, 1);
+	assert_int_equal(entry.time_us, 1000);
+	entry = db_expiry_behind(entry);
+	assert_int_equal(db_expiry_due(f->db, t, &entry, 5000, &entry), 0);
+	assert_int_equal(entry.message, 2);
 	assert_int_equal(db_message_remove(f->db, t, 1, 1), 0);
-	assert_int_equal(db_expiry_due(f->db, t, 5000, &time, &found), 0);
-	assert_int_equal(found, 2);
+	assert_int_equal(db_expiry_due(f->db, t, NULL, 5000, &entry), 0);
+	assert_int_equal(entry.message, 2);
 	store_commit(t);
 }
 

@@ -352,7 +352,7 @@ static int sweep(uint64_t now, uint64_t keep)
 static void swept(void **state)
 {
 	uint64_t now = clock_now_us(), end = now + 90 * CLOCK_DAY_US + CLOCK_MINUTE_US;
-	uint64_t time_us, due;
+	struct db_expiry due;
 	struct db_message m;
 	struct kv_txn *t;
 	struct batch *b;
@@ -368,8 +368,8 @@ static void swept(void **state)
 	struct settings *s = service_settings(&r.service);
 
 	t = db_read_begin(r.service.db);
-	assert_int_equal(db_expiry_due(r.service.db, t, end, &time_us, &due), 0);
-	assert_int_equal(due, number);
+	assert_int_equal(db_expiry_due(r.service.db, t, NULL, end, &due), 0);
+	assert_int_equal(due.message, number);
 	assert_true(batch_add(b, t, s, r.service.ids, job[0], end) != 0);
 	assert_int_equal(b->n, 0);
 	assert_true(job[0]->failed);
@@ -398,7 +398,7 @@ static void swept(void **state)
 	assert_int_equal(sweep(end + CLOCK_DAY_US, CLOCK_DAY_US), 2);
 	t = db_read_begin(r.service.db);
 	assert_int_equal(rig_find(&r, t, id, &m), ERR_NOT_FOUND);
-	assert_int_equal(db_expiry_due(r.service.db, t, UINT64_MAX, &time_us, &due), ERR_NOT_FOUND);
+	assert_int_equal(db_expiry_due(r.service.db, t, NULL, UINT64_MAX, &due), ERR_NOT_FOUND);
 	db_read_end(t);
 	rig_check(&r);
 }

@@ -179,17 +179,18 @@ static void query(uint32_t index, enum wire_status status)
 /* What the sweep does AHEAD_US from now. How many transactions it needs. */
 static int sweep(uint64_t ahead_us)
 {
-	uint64_t now = clock_now_us() + ahead_us, time_us, due;
+	uint64_t now = clock_now_us() + ahead_us;
+	struct db_expiry due = { 0, 0 };
 	uint32_t index = 0;
 	int err = ERR_AGAIN, steps;
 	struct kv_txn *t = db_read_begin(r.service.db);
 
-	if (db_expiry_due(r.service.db, t, now, &time_us, &due) != 0)
-		due = 0;
+	int found = db_expiry_due(r.service.db, t, NULL, now, &due);
+
 	db_read_end(t);
-	if (due == 0)
+	if (found != 0)
 		return 0;
-	assert_int_equal(due, number);
+	assert_int_equal(due.message, number);
 	for (steps = 0; err == ERR_AGAIN; steps++) {
 		assert_int_equal(kv_write_begin(db_kv(r.service.db), &t), 0);
 		err = sweep_message(r.service.db, t, number, now, 0, index, &index);
