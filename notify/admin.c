@@ -199,20 +199,20 @@ static int mailbox_password(struct place *p, const struct words *w, struct err_t
 	return report_change(t, r, "change the password", e);
 }
 
-static void print_mailbox(const struct db_mailbox *m, bool json)
+static void print_mailbox(const struct db_mailbox *m, uint32_t kept, bool json)
 {
 	char created[24];
 	struct buf name;
 
 	clock_format(m->created_us, created, sizeof created);
 	if (!json) {
-		printf("%-40s %6u  %s\n", m->name.text, m->kept, created);
+		printf("%-40s %6u  %s\n", m->name.text, kept, created);
 		return;
 	}
 	buf_init(&name, 0);
 	if (text_json(&name, span_str(m->name.text)) == 0) {
 		printf("{\"mailbox\":%s,\"kept\":%u,\"created\":\"%s\"}\n", buf_cstr(&name),
-		       m->kept, created);
+		       kept, created);
 	}
 	buf_free(&name);
 }
@@ -222,10 +222,12 @@ static int mailbox_list(struct place *p, const struct words *w, struct err_text 
 	struct kv_txn *t = db_read_begin(p->db);
 	const struct mailbox *after = NULL;
 	struct db_mailbox m;
+	uint32_t kept;
 	int r = t == NULL ? ERR_NOMEM : 0;
 
-	while (r == 0 && (r = db_mailbox_next(p->db, t, after, &m)) == 0) {
-		print_mailbox(&m, w->json);
+	while (r == 0 && (r = db_mailbox_next(p->db, t, after, &m)) == 0 &&
+	       (r = db_notice_count(p->db, t, m.number, &kept)) == 0) {
+		print_mailbox(&m, kept, w->json);
 		after = &m.name;
 	}
 	db_read_end(t);

@@ -5,66 +5,38 @@
 /* An address may take so many octets more than the one it stands in place of. */
 #define ADDRESSED_OCTETS (LIMIT_NOTIFICATION_OCTETS + NAME_LOCAL_MAX + WIRE_LABELS_MAX + 64)
 
+static void post(const struct arrival *a, const struct db_announcement *announcement,
+                 struct db_posting *out)
+{
+	db_posting_begin(out, announcement);
+	out->received_us = a->batch->now_us;
+	out->expires_us = policy_drop_us(a->batch->policy, a->n, a->batch->now_us);
+	out->submitter = a->batch->submitter;
+}
+
 void arrival_begin(struct arrival *a, struct intake_batch *batch, struct kv_txn *t,
                    const struct wire_notification *n, const struct intake_source *judged)
 {
-	struct span der;
+	struct db_announcement announcement = { .verified = judged->verified };
 
 	a->batch = batch;
 	a->t = t;
 	a->n = n;
 	a->judged = *judged;
 	a->source = (struct policy_source) { 0 };
-	a->kept = (struct arrival_kept) { 0 };
 	a->readable = policy_source(n, &a->source) == 0;
-	a->fits = wire_notification_encode(n, a->der, sizeof a->der, &der) == 0 &&
-	          policy_fits(batch->policy, n, der.n);
-	a->kept.announcement = (struct db_announcement) {
-		.der = a->fits ? der : span_of(NULL, 0),
-		.verified = judged->verified,
-	};
-	if (a->readable) {
-		a->kept.announcement.store = span_str(a->source.store);
-		a->kept.announcement.origin = span_str(mailbox_domain(&a->source.sender));
+	a->fits = wire_notification_encode(n, a->der, sizeof a->der, &announcement.der) == 0 &&
+	          policy_fits(batch->policy, n, announcement.der.n);
+	if (a->readable && a->fits) {
+		announcement.store = span_str(a->source.store);
+		announcement.origin = span_str(mailbox_domain(&a->source.sender));
+		post(a, &announcement, &a->kept);
 	}
-}
-
-static int refer(struct arrival *a, const struct arrival_kept *k)
-{
-	return k->notices == 0 ? 0
-	                       : db_announcement_refer(a->batch->db, a->t, k->announcement.number,
-	                                               k->notices);
 }
 
 int arrival_end(struct arrival *a)
 {
-	return refer(a, &a->kept);
-}
-
-static int add_notice(struct arrival *a, struct arrival_kept *k, uint32_t mailbox,
-                      const uint8_t id[WIRE_ID_SIZE])
-{
-	struct intake_batch *b = a->batch;
-	struct db_notice notice = {
-		.mailbox = mailbox,
-		.received_us = b->now_us,
-		.expires_us = policy_drop_us(b->policy, a->n, b->now_us),
-		.submitter = b->submitter,
-	};
-	int r;
-
-	memcpy(notice.id, id, WIRE_ID_SIZE);
-	if (!k->there) {
-		if ((r = db_announcement_add(b->db, a->t, &k->announcement)) != 0) {
-			return r;
-		}
-		k->there = true;
-	}
-	if ((r = db_notice_add(b->db, a->t, &k->announcement, &notice)) != 0) {
-		return r;
-	}
-	k->notices++;
-	return intake_wake(b, mailbox);
+	return a->readable && a->fits ? db_posting_end(a->batch->db, a->t, &a->kept) : 0;
 }
 
 /* What is known before the recipient is looked at. */
@@ -77,46 +49,43 @@ static struct policy_facts facts_of(const struct arrival *a)
 	};
 }
 
-/* What MAILBOX says of it. *NOTICE is the one it has already, its `announcement` 0 if none. */
+/* What MAILBOX says of it, and what it has. */
 static int ask(struct arrival *a, const struct db_target *target, const uint8_t id[WIRE_ID_SIZE],
-               uint8_t *result, struct db_notice *notice)
+               uint8_t *result, struct db_look *look)
 {
 	struct intake_batch *b = a->batch;
 	struct policy_facts facts = facts_of(a);
 	bool strangers;
-	int r = db_notice_find(b->db, a->t, target->mailbox, a->kept.announcement.store, id,
-	                       notice);
+	int r = db_posting_look(b->db, a->t, &a->kept, target->mailbox, id, look);
 
-	if (r != 0 && r != ERR_NOT_FOUND) {
+	if (r != 0 || (r = db_rule_verdict(b->db, a->t, target->mailbox, &a->source.sender,
+	                                   &facts.users, &strangers)) != 0) {
 		return r;
 	}
 	facts.served = true;
-	facts.repeated = r == 0;
-	if (!facts.repeated) {
-		notice->announcement = 0;
-	}
-	facts.kept = target->kept;
+	facts.repeated = look->repeated;
+	facts.kept = look->kept;
+	facts.kept_origin = look->kept_origin;
 	facts.over = a->n->has_expires && a->n->expires <= b->now_us;
-	if ((r = db_rule_verdict(b->db, a->t, target->mailbox, &a->source.sender, &facts.users,
-	                         &strangers)) != 0 ||
-	    (r = db_notice_count_origin(b->db, a->t, target->mailbox, a->kept.announcement.origin,
-	                                &facts.kept_origin)) != 0) {
-		return r;
-	}
 	facts.strangers = strangers || a->judged.strangers;
 	*result = (uint8_t)policy_decide(b->policy, &facts);
 	return 0;
 }
 
 /* MAILBOX accepts it: a repeat has its time renewed. */
-static int keep(struct arrival *a, struct arrival_kept *k, const struct db_target *target,
-                const uint8_t id[WIRE_ID_SIZE], struct db_notice *notice)
+static int keep(struct arrival *a, struct db_posting *p, const struct db_target *target,
+                const uint8_t id[WIRE_ID_SIZE], const struct db_look *look)
 {
-	if (notice->announcement == 0) {
-		return add_notice(a, k, target->mailbox, id);
+	struct intake_batch *b = a->batch;
+	int r;
+
+	if (look->repeated) {
+		return look->cursor == 0 ? 0
+		                         : db_notice_renew(b->db, a->t, target->mailbox,
+		                                           look->cursor, b->now_us);
 	}
-	notice->received_us = a->batch->now_us;
-	return db_notice_put(a->batch->db, a->t, notice);
+	r = db_posting_add(b->db, a->t, p, target->mailbox, id);
+	return r != 0 ? r : intake_wake(b, target->mailbox);
 }
 
 /*
@@ -127,24 +96,28 @@ static int keep_addressed(struct arrival *a, const struct wire_mailbox *recipien
                           const uint8_t id[WIRE_ID_SIZE], const struct db_targets *targets,
                           const uint8_t *results)
 {
-	struct arrival_kept own = { .announcement = a->kept.announcement };
+	struct db_announcement announcement = a->kept.a;
 	struct wire_notification n = *a->n;
 	uint8_t der[ADDRESSED_OCTETS];
-	struct db_notice notice;
+	struct db_posting own;
+	struct db_look look;
 	uint8_t result;
 	int r;
 
 	n.recipient = *recipient;
 	memcpy(n.id, id, WIRE_ID_SIZE);
-	own.announcement.addressed = true;
-	r = wire_notification_encode(&n, der, sizeof der, &own.announcement.der);
+	announcement.addressed = true;
+	if ((r = wire_notification_encode(&n, der, sizeof der, &announcement.der)) != 0) {
+		return r;
+	}
+	post(a, &announcement, &own);
 	for (unsigned i = 0; r == 0 && i < targets->n; i++) {
 		if (results[i] == WIRE_NOTIFY_ACCEPTED &&
-		    (r = ask(a, &targets->item[i], id, &result, &notice)) == 0) {
-			r = keep(a, &own, &targets->item[i], id, &notice);
+		    (r = ask(a, &targets->item[i], id, &result, &look)) == 0) {
+			r = keep(a, &own, &targets->item[i], id, &look);
 		}
 	}
-	return r != 0 ? r : refer(a, &own);
+	return r != 0 ? r : db_posting_end(a->batch->db, a->t, &own);
 }
 
 /* What several say, as one: who is full has it sent again later, to all. */
@@ -167,11 +140,15 @@ static int give(struct arrival *a, const struct wire_mailbox *recipient,
                 const uint8_t id[WIRE_ID_SIZE], const struct db_targets *targets, uint8_t *result)
 {
 	uint8_t results[DB_ALIAS_TARGETS];
-	struct db_notice notice;
+	struct db_look look;
 	int r = 0;
 
+	/* What is kept otherwise is seen when the posting of those who are named has ended. */
+	if (!targets->named) {
+		r = db_posting_end(a->batch->db, a->t, &a->kept);
+	}
 	for (unsigned i = 0; r == 0 && i < targets->n; i++) {
-		r = ask(a, &targets->item[i], id, &results[i], &notice);
+		r = ask(a, &targets->item[i], id, &results[i], &look);
 	}
 	if (r != 0) {
 		return r;
@@ -180,7 +157,7 @@ static int give(struct arrival *a, const struct wire_mailbox *recipient,
 	if (*result != WIRE_NOTIFY_ACCEPTED) {
 		return 0;
 	}
-	return targets->named ? keep(a, &a->kept, &targets->item[0], id, &notice)
+	return targets->named ? keep(a, &a->kept, &targets->item[0], id, &look)
 	                      : keep_addressed(a, recipient, id, targets, results);
 }
 

@@ -8,13 +8,6 @@
 #include "notify/intake.h"
 #include "wire/frame.h"
 
-/* What is kept once for those who get it, on the first that needs it. */
-struct arrival_kept {
-	struct db_announcement announcement;
-	bool there;
-	int notices; /* added of it */
-};
-
 /* What is alike for the recipients at hand. */
 struct arrival {
 	struct intake_batch *batch;
@@ -23,7 +16,7 @@ struct arrival {
 	struct policy_source source;
 	struct intake_source judged;
 	bool readable, fits;
-	struct arrival_kept kept; /* for those whom it names by their mailbox */
+	struct db_posting kept; /* for those whom it names by their mailbox; when it is both */
 	uint8_t der[LIMIT_NOTIFICATION_OCTETS + 64];
 };
 

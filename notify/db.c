@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "notify/db_internal.h"
 #include "session/migrate.h"
@@ -10,9 +11,9 @@
 static const char *const table_names[] = {
 	[TABLE_META] = "meta",
 	[TABLE_MAILBOX] = "mailbox",
-	[TABLE_ANNOUNCEMENT] = "announcement",
-	[TABLE_NOTICE] = "notice",
-	[TABLE_EXPIRY] = "expiry",
+	[TABLE_LOG] = "log",
+	[TABLE_INDEX] = "index",
+	[TABLE_DUE] = "due",
 	[TABLE_POLICY] = "policy",
 	[TABLE_ALIAS] = "alias",
 	NULL,
@@ -22,6 +23,7 @@ static const char *const table_names[] = {
 static const struct migrate_step steps[] = {
 	{ .from = 1 }, /* the policy table */
 	{ .from = 2 }, /* the alias table */
+	{ .from = 3, .apply = db_upgrade_step },
 };
 
 /*
@@ -49,6 +51,49 @@ static int check_schema(struct db *db, const char *dir, const struct db_options 
 	return migrate_run(&o, e);
 }
 
+/* Whether the database has, or may have, tables that are no more: of schema 3 or before. */
+static bool is_old(struct db *db)
+{
+	struct kv_txn *t = db_read_begin(db);
+	struct span schema, step;
+	bool old;
+
+	if (t == NULL) {
+		return false; /* check_schema will say so */
+	}
+	old = kv_get(t, db->table[TABLE_META], span_str(MIGRATE_SCHEMA), &schema) == 0 &&
+	      schema.n == 4 &&
+	      (kv_get_u32(schema.p) < DB_SCHEMA ||
+	       (kv_get_u32(schema.p) == DB_SCHEMA &&
+	        kv_get(t, db->table[TABLE_META], span_str(MIGRATE_STEP), &step) == 0));
+	db_read_end(t);
+	return old;
+}
+
+/* Opens the file once more with the tables of before, brings it up, and leaves it closed. */
+static int upgrade(struct db *db, const char *dir, const struct db_options *options,
+                   const struct kv_options *kv, struct err_text *e)
+{
+	const char *names[TABLES + DB_UPGRADE_TABLES + 1] = { NULL };
+	kv_table handles[TABLES + DB_UPGRADE_TABLES];
+	int r;
+
+	memcpy(names, table_names, TABLES * sizeof names[0]);
+	memcpy(names + TABLES, db_upgrade_tables, DB_UPGRADE_TABLES * sizeof names[0]);
+	kv_close(db->kv);
+	db->kv = NULL;
+	if ((r = kv_open(dir, "notify.mdb", kv, names, handles, &db->kv, e)) != 0) {
+		return r;
+	}
+	memcpy(db->table, handles, sizeof db->table);
+	memcpy(db->old, handles + TABLES, sizeof db->old);
+	if ((r = check_schema(db, dir, options, e)) == 0) {
+		kv_close(db->kv);
+		db->kv = NULL;
+	}
+	return r;
+}
+
 int db_open(const char *dir, const struct db_options *options, struct db **out, struct err_text *e)
 {
 	struct kv_options kv = {
@@ -64,6 +109,9 @@ int db_open(const char *dir, const struct db_options *options, struct db **out, 
 		return err_set(e, ERR_NOMEM, "open %s/notify.mdb: out of memory", dir);
 	}
 	r = kv_open(dir, "notify.mdb", &kv, table_names, db->table, &db->kv, e);
+	if (r == 0 && is_old(db) && (r = upgrade(db, dir, options, &kv, e)) == 0) {
+		r = kv_open(dir, "notify.mdb", &kv, table_names, db->table, &db->kv, e);
+	}
 	if (r == 0) {
 		r = check_schema(db, dir, options, e);
 	}
@@ -98,35 +146,36 @@ void db_read_end(struct kv_txn *t)
 	kv_read_end(t);
 }
 
-/* The number at KEY, 0 when absent, raised by DELTA, to LEAST at least, and put back. */
-static int meta_add(struct db *db, struct kv_txn *t, const char *key, uint64_t delta,
-                    uint64_t least, uint64_t *out)
+int db_meta_get(struct db *db, struct kv_txn *t, const char *key, uint64_t *out)
 {
-	uint8_t number[8];
 	struct span value;
 	int r = kv_get(t, db->table[TABLE_META], span_str(key), &value);
 
-	if (r != 0 && r != ERR_NOT_FOUND) {
-		return r;
+	*out = 0;
+	if (r != 0) {
+		return r == ERR_NOT_FOUND ? 0 : r;
 	}
-	if (r == 0 && value.n != 8) {
+	if (value.n != 8) {
 		return ERR_MALFORMED;
 	}
-	*out = (r == 0 ? kv_get_u64(value.p) : 0) + delta;
-	*out = *out < least ? least : *out;
-	kv_put_u64(number, *out);
-	return kv_put(t, db->table[TABLE_META], span_str(key), span_of(number, 8));
+	*out = kv_get_u64(value.p);
+	return 0;
 }
 
-int db_meta_next(struct db *db, struct kv_txn *t, const char *key, uint64_t *out)
+int db_meta_put(struct db *db, struct kv_txn *t, const char *key, uint64_t number)
 {
-	return meta_add(db, t, key, 1, 0, out);
+	uint8_t octets[8];
+
+	kv_put_u64(octets, number);
+	return kv_put(t, db->table[TABLE_META], span_str(key), span_of(octets, 8));
 }
 
-int db_meta_next_from(struct db *db, struct kv_txn *t, const char *key, uint64_t least,
-                      uint64_t *out)
+int db_meta_add(struct db *db, struct kv_txn *t, const char *key, int64_t delta, uint64_t *out)
 {
-	return meta_add(db, t, key, 1, least, out);
+	int r = db_meta_get(db, t, key, out);
+
+	*out += (uint64_t)delta;
+	return r != 0 ? r : db_meta_put(db, t, key, *out);
 }
 
 const char *db_count_name(unsigned count, char out[DB_COUNT_NAME])
@@ -156,28 +205,21 @@ int db_counts_add(struct db *db, struct kv_txn *t, const uint64_t counts[DB_COUN
 
 	for (unsigned i = 0; i < DB_COUNTS && r == 0; i++) {
 		r = counts[i] == 0 ? 0
-		                   : meta_add(db, t, db_count_name(i, key), counts[i], 0, &now);
+		                   : db_meta_add(db, t, db_count_name(i, key),
+		                                 (int64_t)counts[i], &now);
 	}
 	return r;
 }
 
 static int counts_get(struct db *db, struct kv_txn *t, uint64_t counts[DB_COUNTS])
 {
-	struct span value;
 	char key[DB_COUNT_NAME];
-	int r;
+	int r = 0;
 
-	for (unsigned i = 0; i < DB_COUNTS; i++) {
-		r = kv_get(t, db->table[TABLE_META], span_str(db_count_name(i, key)), &value);
-		if (r != 0 && r != ERR_NOT_FOUND) {
-			return r;
-		}
-		if (r == 0 && value.n != 8) {
-			return ERR_MALFORMED;
-		}
-		counts[i] = r == 0 ? kv_get_u64(value.p) : 0;
+	for (unsigned i = 0; i < DB_COUNTS && r == 0; i++) {
+		r = db_meta_get(db, t, db_count_name(i, key), &counts[i]);
 	}
-	return 0;
+	return r;
 }
 
 const char *const *db_tables(const struct db *db)
@@ -200,11 +242,13 @@ int db_stats(struct db *db, struct db_stats *out)
 		return ERR_NOMEM;
 	}
 	out->mailboxes = kv_count(t, db->table[TABLE_MAILBOX]);
-	out->announcements = kv_count(t, db->table[TABLE_ANNOUNCEMENT]);
-	out->notices = kv_count(t, db->table[TABLE_EXPIRY]); /* one entry for each notice */
+	/* The log has announcements and pieces; each of these is due once. */
+	out->announcements = kv_count(t, db->table[TABLE_LOG]) - kv_count(t, db->table[TABLE_DUE]);
 	out->aliases = kv_count(t, db->table[TABLE_ALIAS]);
 	out->rules = kv_count(t, db->table[TABLE_POLICY]);
-	r = counts_get(db, t, out->counts);
+	if ((r = db_meta_get(db, t, "notices", &out->notices)) == 0) {
+		r = counts_get(db, t, out->counts);
+	}
 	db_read_end(t);
 	return r != 0 ? r : kv_stat(db->kv, &out->kv);
 }

@@ -1,6 +1,6 @@
 /*
  * The notification agent's durable state, by what notifications need of it.
- * Nothing above this header knows keys, tables or LMDB. docs/storage.md has the
+ * Nothing above this header knows keys, tables or LMDB. docs/storage-notify.md has the
  * layout of every table.
  *
  * Reading: db_read_begin, look things up, db_read_end; views live until then.
@@ -48,7 +48,6 @@ struct db_mailbox {
 	struct mailbox name;
 	struct password_hash hash;
 	uint64_t created_us;
-	uint32_t kept; /* notifications kept for it; filled by db_mailbox_find and _next */
 };
 int db_mailbox_find(struct db *db, struct kv_txn *t, const struct mailbox *name,
                     struct db_mailbox *out);
@@ -86,7 +85,7 @@ struct db_targets {
 	bool named; /* the mailbox's own name is the address */
 	unsigned n;
 	struct db_target {
-		uint32_t mailbox, kept; /* number; notifications kept for it */
+		uint32_t mailbox; /* number */
 	} item[DB_ALIAS_TARGETS];
 };
 /*
@@ -140,13 +139,46 @@ struct db_announcement {
 	struct span origin; /* domain of the sender */
 	bool verified;      /* the store proved that it speaks for ORIGIN */
 };
-/* Keeps a new announcement (number is set in A, notices starts at 0). */
-int db_announcement_add(struct db *db, struct kv_txn *t, struct db_announcement *a);
 int db_announcement_get(struct db *db, struct kv_txn *t, uint64_t number,
                         struct db_announcement *out);
 
-/* DELTA more (or less) notices refer to announcement NUMBER; with the last one it goes. */
-int db_announcement_refer(struct db *db, struct kv_txn *t, uint64_t number, int delta);
+/*
+ * Keeping an announcement and its notices: db_posting_begin; for each recipient db_posting_look,
+ * and db_posting_add when it is to be kept; db_posting_end, after which it may go on. What is in a
+ * posting that has not ended is not seen by others. An error on the way breaks the
+ * transaction (kv_write_fail).
+ */
+#define DB_PIECE_MAX 95 /* notices that are written together */
+
+struct db_posting {
+	struct db_announcement a; /* number and notices are set as it is kept */
+	uint64_t received_us;
+	uint64_t expires_us; /* when the agent drops it */
+	struct wire_endpoint submitter;
+	/* The module's own. */
+	uint8_t origin[8];
+	size_t n;
+	struct {
+		uint32_t mailbox;
+		uint8_t id[WIRE_ID_SIZE];
+	} pending[DB_PIECE_MAX];
+};
+
+/* What a mailbox has kept. */
+struct db_look {
+	bool repeated;   /* a notice of (store, id) is there */
+	uint64_t cursor; /* of that one; 0: in this posting */
+	uint32_t kept;   /* in all */
+	uint32_t kept_origin; /* of the announcement's origin */
+};
+
+/* Views of A live until the posting's end. */
+void db_posting_begin(struct db_posting *p, const struct db_announcement *a);
+int db_posting_look(struct db *db, struct kv_txn *t, const struct db_posting *p, uint32_t mailbox,
+                    const uint8_t id[WIRE_ID_SIZE], struct db_look *out);
+int db_posting_add(struct db *db, struct kv_txn *t, struct db_posting *p, uint32_t mailbox,
+                   const uint8_t id[WIRE_ID_SIZE]);
+int db_posting_end(struct db *db, struct kv_txn *t, struct db_posting *p);
 
 struct db_notice {
 	uint32_t mailbox;
@@ -154,42 +186,35 @@ struct db_notice {
 	uint64_t announcement;
 	uint8_t id[WIRE_ID_SIZE];
 	uint64_t received_us;
-	uint64_t expires_us; /* when the agent drops it */
+	uint64_t expires_us;
 	struct wire_endpoint submitter;
 	bool withdrawn;
 };
-/*
- * Adds a notice of A: gives it a cursor (set in N), counts it for mailbox and origin. The caller
- * says db_announcement_refer once for all the notices it added.
- */
-int db_notice_add(struct db *db, struct kv_txn *t, const struct db_announcement *a,
-                  struct db_notice *n);
-/* The mailbox's notice of (store, id). ERR_NOT_FOUND. */
-int db_notice_find(struct db *db, struct kv_txn *t, uint32_t mailbox, struct span store,
-                   const uint8_t id[WIRE_ID_SIZE], struct db_notice *out);
-/* The same whatever the store; SKIP: how many to pass over (ids of several stores could be alike).
- */
-int db_notice_find_id(struct db *db, struct kv_txn *t, uint32_t mailbox,
-                      const uint8_t id[WIRE_ID_SIZE], unsigned skip, struct db_notice *out);
 /* The mailbox's notice at CURSOR. ERR_NOT_FOUND. */
 int db_notice_get(struct db *db, struct kv_txn *t, uint32_t mailbox, uint64_t cursor,
                   struct db_notice *out);
-/* The mailbox's first notice after cursor AFTER. ERR_NOT_FOUND: none. */
-int db_notice_next(struct db *db, struct kv_txn *t, uint32_t mailbox, uint64_t after,
-                   struct db_notice *out);
-/* Changes time, submitter or mark of a notice that is there. Its expiry stays. */
-int db_notice_put(struct db *db, struct kv_txn *t, const struct db_notice *n);
-/* Gives a changed notice a new cursor (set in N), so that those who have seen it see it again. */
-int db_notice_move(struct db *db, struct kv_txn *t, struct db_notice *n);
+/* The cursors of the mailbox's first notices after AFTER, in order, CAP at most. How many. */
+int db_notice_list(struct db *db, struct kv_txn *t, uint32_t mailbox, uint64_t after,
+                   uint64_t *cursors, size_t cap);
+/* The mailbox's notice with ID, whatever the store. SKIP: how many to pass over (ids of several
+ * stores could be alike). ERR_NOT_FOUND. */
+int db_notice_find_id(struct db *db, struct kv_txn *t, uint32_t mailbox,
+                      const uint8_t id[WIRE_ID_SIZE], unsigned skip, struct db_notice *out);
+/* The notice at CURSOR was said again at RECEIVED_US. ERR_NOT_FOUND. */
+int db_notice_renew(struct db *db, struct kv_txn *t, uint32_t mailbox, uint64_t cursor,
+                    uint64_t received_us);
+/* Marks the notice N, at a new cursor (set in N), so that those who have seen it see it again. */
+int db_notice_withdraw(struct db *db, struct kv_txn *t, struct db_notice *n);
 /* Forgets the notice at CURSOR. ERR_NOT_FOUND: none there. */
 int db_notice_remove(struct db *db, struct kv_txn *t, uint32_t mailbox, uint64_t cursor);
 
-/* Notices kept for a mailbox, in all and from one origin domain. */
+/* Notices kept for a mailbox. */
 int db_notice_count(struct db *db, struct kv_txn *t, uint32_t mailbox, uint32_t *kept);
-int db_notice_count_origin(struct db *db, struct kv_txn *t, uint32_t mailbox, struct span origin,
-                           uint32_t *kept);
 
-/* Forgets notices whose time is over at NOW_US, looking at LIMIT of them. How many. */
+/*
+ * Forgets notices whose time is over at NOW_US, until LIMIT are forgotten or as many passed over
+ * because of damage. How many are forgotten.
+ */
 int db_notice_expire(struct db *db, struct kv_txn *t, uint64_t now_us, unsigned limit);
 
 /* --- administration --------------------------------------------------------------------------- */

@@ -144,7 +144,7 @@ static int add_target(struct db *db, struct kv_txn *t, const struct mailbox *nam
 	int r = db_mailbox_find(db, t, name, &m);
 
 	if (r == 0) {
-		out->item[out->n++] = (struct db_target) { m.number, m.kept };
+		out->item[out->n++] = (struct db_target) { m.number };
 	}
 	return r;
 }

@@ -1,13 +1,12 @@
 /*
  * Walks every table and tells what does not add up: records that cannot be read,
- * references that lead nowhere, counters that are wrong.
+ * references that lead nowhere, an index that lacks something, counters that are wrong.
  */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <openssl/sha.h>
-
+#include "notify/db_index.h"
 #include "notify/db_internal.h"
 
 struct check {
@@ -58,119 +57,86 @@ static int check_mailbox(void *ctx, struct span key, struct span value)
 {
 	struct check *c = ctx;
 	struct db_mailbox m;
-	struct db_notice n;
-	uint64_t after = 0;
-	uint32_t counted = 0;
 
 	if (db_mailbox_parse(key, value, &m) != 0) {
 		say(c, "mailbox \"%.*s\": the record cannot be read",
 		    (int)(key.n < 254 ? key.n : 254), (const char *)key.p);
-		return 0;
-	}
-	if (db_notice_count(c->db, c->t, m.number, &m.kept) != 0) {
-		say(c, "mailbox %s: its counter cannot be read", m.name.text);
-		return 0;
-	}
-	while (db_notice_next(c->db, c->t, m.number, after, &n) == 0) {
-		counted++;
-		after = n.cursor;
-	}
-	if (counted != m.kept) {
-		say(c, "mailbox %s: %u notifications are counted, %u are there", m.name.text,
-		    m.kept, counted);
 	}
 	return 0;
 }
 
-static int check_announcement(void *ctx, struct span key, struct span value)
+static void check_announcement(struct check *c, struct span key, struct span value)
 {
-	struct check *c = ctx;
 	struct wire_notification n;
 	struct db_announcement a;
 
 	if (db_announcement_parse(key, value, &a) != 0 ||
 	    wire_notification_decode(a.der, &n) != 0) {
 		say(c, "announcement %llu: the record cannot be read",
-		    key.n == 8 ? (unsigned long long)kv_get_u64(key.p) : 0);
+		    (unsigned long long)kv_get_u64(key.p));
 	} else if (a.notices == 0) {
 		say(c, "announcement %llu: no notification refers to it",
 		    (unsigned long long)a.number);
 	}
-	return 0;
 }
 
-static int check_notice_record(struct check *c, struct span key, struct span value)
+static void check_piece(struct check *c, struct span key, struct span value)
 {
 	struct db_announcement a;
-	uint8_t due[EXPIRY_KEY_SIZE];
-	struct db_notice n, same;
+	uint8_t due[DUE_KEY_SIZE];
+	struct log_entry e;
+	struct log_piece p;
 	struct span none;
+	size_t left = 0;
 
-	if (db_notice_parse(key, value, &n) != 0) {
-		say(c, "notification %llu: the record cannot be read",
-		    key.n == NOTICE_KEY_SIZE ? (unsigned long long)kv_get_u64(key.p + PREFIX_SIZE)
-		                             : 0);
-		return 0;
+	if (db_log_parse_piece(key, value, &p) != 0) {
+		say(c, "notifications from %llu on: the record cannot be read",
+		    (unsigned long long)kv_get_u64(key.p));
+		return;
 	}
-	kv_put_u64(due, n.expires_us);
-	kv_put_u32(due + 8, n.mailbox);
-	kv_put_u64(due + 12, n.cursor);
-	if (kv_get(c->t, c->db->table[TABLE_EXPIRY], span_of(due, sizeof due), &none) != 0) {
-		say(c, "notification %llu: it has no expiry", (unsigned long long)n.cursor);
+	for (size_t i = 0; i < p.n; i++) {
+		db_log_entry(&p, i, &e);
+		left += e.mailbox != 0;
 	}
-	if (db_announcement_get(c->db, c->t, n.announcement, &a) != 0) {
-		say(c, "notification %llu: its announcement %llu is not there",
-		    (unsigned long long)n.cursor, (unsigned long long)n.announcement);
-	} else if (db_notice_find(c->db, c->t, n.mailbox, a.store, n.id, &same) != 0 ||
-	           same.cursor != n.cursor) {
-		say(c, "notification %llu: it is not found by its id",
-		    (unsigned long long)n.cursor);
+	if (left == 0) {
+		say(c, "notifications from %llu on: all are forgotten",
+		    (unsigned long long)p.first);
+	}
+	db_log_due_key(due, p.expires_us, p.first);
+	if (kv_get(c->t, c->db->table[TABLE_DUE], span_of(due, sizeof due), &none) != 0) {
+		say(c, "notifications from %llu on: they have no expiry",
+		    (unsigned long long)p.first);
+	}
+	if (db_announcement_get(c->db, c->t, p.announcement, &a) != 0) {
+		say(c, "notifications from %llu on: their announcement %llu is not there",
+		    (unsigned long long)p.first, (unsigned long long)p.announcement);
+	}
+}
+
+static int check_log(void *ctx, struct span key, struct span value)
+{
+	struct check *c = ctx;
+
+	if (key.n == LOG_KEY_SIZE && key.p[8] == LOG_ANNOUNCEMENT) {
+		check_announcement(c, key, value);
+	} else if (key.n == LOG_KEY_SIZE && key.p[8] == LOG_PIECE) {
+		check_piece(c, key, value);
+	} else {
+		say(c, "log table: a key of no kind");
 	}
 	return 0;
 }
 
-static int check_notice(void *ctx, struct span key, struct span value)
+static int check_due(void *ctx, struct span key, struct span value)
 {
 	struct check *c = ctx;
-	struct db_notice n;
-
-	if (key.n < PREFIX_SIZE) {
-		say(c, "notice table: a key of %zu octets", key.n);
-		return 0;
-	}
-	switch (key.p[4]) {
-	case KIND_NOTICE:
-		return check_notice_record(c, key, value);
-	case KIND_ID:
-		if (value.n != 8 ||
-		    db_notice_get(c->db, c->t, kv_get_u32(key.p), kv_get_u64(value.p), &n) != 0) {
-			say(c, "notice table: an id of mailbox number %u leads to nothing",
-			    kv_get_u32(key.p));
-		}
-		return 0;
-	case KIND_COUNT:
-	case KIND_ORIGIN:
-		if (value.n != 4 || kv_get_u32(value.p) == 0) {
-			say(c, "notice table: a counter of mailbox number %u cannot be right",
-			    kv_get_u32(key.p));
-		}
-		return 0;
-	default:
-		say(c, "notice table: a key of unknown kind %u", key.p[4]);
-		return 0;
-	}
-}
-
-static int check_expiry(void *ctx, struct span key, struct span value)
-{
-	struct check *c = ctx;
-	struct db_notice n;
+	struct log_piece p;
 
 	(void)value;
-	if (key.n != EXPIRY_KEY_SIZE ||
-	    db_notice_get(c->db, c->t, kv_get_u32(key.p + 8), kv_get_u64(key.p + 12), &n) != 0 ||
-	    n.expires_us != kv_get_u64(key.p)) {
-		say(c, "expiry table: an entry leads to nothing");
+	if (key.n != DUE_KEY_SIZE ||
+	    db_log_get_piece(c->db, c->t, kv_get_u64(key.p + 8), &p) != 0 ||
+	    p.expires_us != kv_get_u64(key.p)) {
+		say(c, "due table: an entry leads to nothing");
 	}
 	return 0;
 }
@@ -198,7 +164,7 @@ static int check_alias(void *ctx, struct span key, struct span value)
 	return 0;
 }
 
-/* --- sums over the notice table: what notices refer to, and what counters say ---------------- */
+/* --- sums: what notices refer to, and what refers to them ------------------------------------- */
 
 /* Numbers that can be counted once they are sorted. */
 struct tally {
@@ -258,50 +224,22 @@ static size_t tally_count(const struct tally *t, uint64_t number)
 	return tally_below(t, number + 1) - tally_below(t, number);
 }
 
-/* One number for a mailbox and an origin, 64 bits of a hash but the last value. */
-static uint64_t origin_number(uint32_t mailbox, struct span origin)
-{
-	uint8_t text[4 + NAME_DOMAIN_MAX], hash[SHA256_DIGEST_LENGTH];
-
-	kv_put_u32(text, mailbox);
-	memcpy(text + 4, origin.p, origin.n);
-	SHA256(text, 4 + origin.n, hash);
-	return kv_get_u64(hash) & (UINT64_MAX >> 1);
-}
-
 struct sums {
 	struct check *c;
 	struct tally mailboxes;     /* numbers of the mailbox table */
 	struct tally announcements; /* of each notice */
-	struct tally origins;       /* origin_number of each notice */
-	size_t counted;             /* of the origins, by a counter */
-	uint64_t last_cursor, last_announcement, last_mailbox;
+	struct tally cursors;       /* of each entry of the index */
+	uint64_t notices;           /* of the log */
+	uint64_t last_cursor, last_mailbox;
+	/* Of the index: the directory, and the run and the entry that came before. */
+	struct index_runs runs;
+	uint32_t run;
+	uint8_t before[INDEX_ENTRY_SIZE];
 };
 
 static uint64_t larger(uint64_t a, uint64_t b)
 {
 	return a > b ? a : b;
-}
-
-/* Takes in an entry of the notice table. */
-static int sums_notice(void *ctx, struct span key, struct span value)
-{
-	struct sums *s = ctx;
-	struct db_announcement a;
-	struct db_notice n;
-	int r;
-
-	if (db_notice_parse(key, value, &n) != 0) {
-		return 0; /* another kind of entry, or told already */
-	}
-	s->last_cursor = larger(s->last_cursor, n.cursor);
-	if ((r = tally_add(&s->announcements, n.announcement)) != 0) {
-		return r;
-	}
-	if (db_announcement_get(s->c->db, s->c->t, n.announcement, &a) != 0) {
-		return 0; /* told already */
-	}
-	return tally_add(&s->origins, origin_number(n.mailbox, a.origin));
 }
 
 static int sums_mailbox(void *ctx, struct span key, struct span value)
@@ -310,35 +248,49 @@ static int sums_mailbox(void *ctx, struct span key, struct span value)
 	struct db_mailbox m;
 
 	if (db_mailbox_parse(key, value, &m) != 0) {
-		return 0;
+		return 0; /* told already */
 	}
 	s->last_mailbox = larger(s->last_mailbox, m.number);
 	return tally_add(&s->mailboxes, m.number);
 }
 
-/* An entry of the notice table against the sums. */
-static int judge_notice(void *ctx, struct span key, struct span value)
+/* A notice of the log against the sums. */
+static int judge_notice(struct sums *s, const struct log_piece *p, size_t i)
 {
-	struct sums *s = ctx;
+	uint64_t cursor = p->first + i;
+	struct log_entry e;
 	size_t there;
 
-	if (key.n < PREFIX_SIZE) {
+	db_log_entry(p, i, &e);
+	s->last_cursor = larger(s->last_cursor, cursor);
+	if (e.mailbox == 0) {
 		return 0;
 	}
-	if (tally_count(&s->mailboxes, kv_get_u32(key.p)) == 0) {
-		say(s->c, "notice table: there is no mailbox number %u", kv_get_u32(key.p));
+	s->notices++;
+	if (tally_count(&s->mailboxes, e.mailbox) == 0) {
+		say(s->c, "notification %llu: there is no mailbox number %u",
+		    (unsigned long long)cursor, e.mailbox);
 	}
-	if (key.p[4] == KIND_ORIGIN && value.n == 4 && key.n <= PREFIX_SIZE + NAME_DOMAIN_MAX) {
-		there = tally_count(&s->origins, origin_number(kv_get_u32(key.p),
-		                                               span_after(key, PREFIX_SIZE)));
-		s->counted += there;
-		if (there != kv_get_u32(value.p)) {
-			say(s->c,
-			    "mailbox number %u: %u notifications of one origin are counted, %zu are there",
-			    kv_get_u32(key.p), kv_get_u32(value.p), there);
-		}
+	if ((there = tally_count(&s->cursors, cursor)) != 1) {
+		say(s->c, "notification %llu: the index has it %zu times",
+		    (unsigned long long)cursor, there);
 	}
-	return 0;
+	return tally_add(&s->announcements, p->announcement);
+}
+
+static int judge_piece(void *ctx, struct span key, struct span value)
+{
+	struct sums *s = ctx;
+	struct log_piece p;
+	int r = 0;
+
+	if (db_log_parse_piece(key, value, &p) != 0) {
+		return 0; /* an announcement, or told already */
+	}
+	for (size_t i = 0; i < p.n && r == 0; i++) {
+		r = judge_notice(s, &p, i);
+	}
+	return r;
 }
 
 static int judge_announcement(void *ctx, struct span key, struct span value)
@@ -350,13 +302,90 @@ static int judge_announcement(void *ctx, struct span key, struct span value)
 	if (db_announcement_parse(key, value, &a) != 0) {
 		return 0;
 	}
-	s->last_announcement = larger(s->last_announcement, a.number);
+	s->last_cursor = larger(s->last_cursor, a.number); /* they are numbered alike */
 	there = tally_count(&s->announcements, a.number);
 	if (a.notices != there) {
 		say(s->c, "announcement %llu: %u references are counted, %zu are there",
 		    (unsigned long long)a.number, a.notices, there);
 	}
 	return 0;
+}
+
+/* --- the index -------------------------------------------------------------------------------- */
+
+/* Whether a run has, by the directory, entries of CURSOR. */
+static bool in_run(const struct sums *s, uint32_t run, uint64_t cursor)
+{
+	for (size_t i = 0; i < s->runs.n; i++) {
+		const struct index_run *r = &s->runs.run[i];
+
+		if (r->number == run) {
+			return r->first <= cursor && cursor <= r->last;
+		}
+	}
+	return run == INDEX_RECENT;
+}
+
+/* An entry of the index against its notice. */
+static void judge_entry(struct sums *s, const struct index_entry *e)
+{
+	uint8_t origin[INDEX_ORIGIN];
+	struct db_announcement a;
+	struct db_notice n;
+
+	if (db_notice_get(s->c->db, s->c->t, e->mailbox, e->cursor, &n) != 0) {
+		say(s->c, "index table: an entry of mailbox number %u leads to nothing",
+		    e->mailbox);
+		return;
+	}
+	if (db_announcement_get(s->c->db, s->c->t, n.announcement, &a) != 0) {
+		return; /* told already */
+	}
+	db_index_origin(a.origin, origin);
+	if (memcmp(e->id, n.id, INDEX_ID) != 0 || memcmp(e->origin, origin, INDEX_ORIGIN) != 0) {
+		say(s->c, "notification %llu: the index has another's id or origin",
+		    (unsigned long long)e->cursor);
+	}
+}
+
+/* In a run entries rise by mailbox and cursor, among the recent ones by cursor. */
+static bool rises(const struct sums *s, const uint8_t *entry)
+{
+	return s->run == INDEX_RECENT ? memcmp(s->before + 4, entry + 4, 8) < 0
+	                              : memcmp(s->before, entry, 12) < 0;
+}
+
+static int judge_chunk(void *ctx, struct span key, struct span value)
+{
+	struct sums *s = ctx;
+	struct index_entry e;
+	uint32_t run;
+	int r = 0;
+
+	if (key.n == 4) {
+		return 0; /* the directory */
+	}
+	if (db_index_parse(key, value, &run) != 0) {
+		say(s->c, "index table: a record cannot be read");
+		return 0;
+	}
+	if (run != s->run) {
+		s->run = run;
+		memset(s->before, 0, sizeof s->before);
+	}
+	for (const uint8_t *p = value.p; p < value.p + value.n && r == 0; p += INDEX_ENTRY_SIZE) {
+		db_index_read(p, &e);
+		if (!rises(s, p) || !in_run(s, run, e.cursor) ||
+		    (p == value.p && run != INDEX_RECENT &&
+		     memcmp(key.p + 4, p, 12) > 0)) {
+			say(s->c, "notification %llu: the index has it in a wrong place",
+			    (unsigned long long)e.cursor);
+		}
+		memcpy(s->before, p, sizeof s->before);
+		judge_entry(s, &e);
+		r = tally_add(&s->cursors, e.cursor);
+	}
+	return r;
 }
 
 /* An owner of the policy's tables is the operator or a mailbox. */
@@ -373,46 +402,66 @@ static int judge_rule(void *ctx, struct span key, struct span value)
 }
 
 /* The last number given must not be below one that is there. */
-static void judge_meta(struct check *c, const char *key, uint64_t last)
+static void judge_last(struct check *c, const char *key, uint64_t last)
 {
-	struct span value;
-	int r = kv_get(c->t, c->db->table[TABLE_META], span_str(key), &value);
+	uint64_t given;
 
-	if ((r != 0 && (r != ERR_NOT_FOUND || last > 0)) ||
-	    (r == 0 && (value.n != 8 || kv_get_u64(value.p) < last))) {
+	if (db_meta_get(c->db, c->t, key, &given) != 0 || given < last) {
 		say(c, "meta table: \"%s\" is below a number that was given", key);
 	}
 }
 
-static int check_sums(struct check *c)
+static void judge_meta(const struct sums *s)
 {
-	struct sums s = { .c = c };
+	uint64_t counted;
+
+	judge_last(s->c, "mailbox", s->last_mailbox);
+	judge_last(s->c, "cursor", s->last_cursor);
+	if (db_meta_get(s->c->db, s->c->t, "notices", &counted) != 0 || counted != s->notices) {
+		say(s->c, "meta table: %llu notifications are counted, %llu are there",
+		    (unsigned long long)counted, (unsigned long long)s->notices);
+	}
+}
+
+static int walk_sums(struct check *c, struct sums *s)
+{
 	int r;
 
-	if ((r = walk(c, TABLE_MAILBOX, sums_mailbox, &s)) == 0 &&
-	    (r = walk(c, TABLE_NOTICE, sums_notice, &s)) == 0) {
-		tally_sort(&s.mailboxes);
-		tally_sort(&s.announcements);
-		tally_sort(&s.origins);
-		if ((r = walk(c, TABLE_NOTICE, judge_notice, &s)) == 0) {
-			r = walk(c, TABLE_ANNOUNCEMENT, judge_announcement, &s);
-		}
-		if (r == 0) {
-			r = walk(c, TABLE_POLICY, judge_rule, &s);
-		}
+	if (db_index_runs_get(c->db, c->t, &s->runs) != 0) {
+		say(c, "index table: the directory cannot be read");
 	}
-	if (r == 0) {
-		if (s.counted != s.origins.n) {
-			say(c, "notice table: %zu notifications are counted for no origin",
-			    s.origins.n - s.counted);
-		}
-		judge_meta(c, "mailbox", s.last_mailbox);
-		judge_meta(c, "announcement", s.last_announcement);
-		judge_meta(c, "cursor", s.last_cursor);
+	if ((r = walk(c, TABLE_MAILBOX, sums_mailbox, s)) != 0 ||
+	    (r = walk(c, TABLE_INDEX, judge_chunk, s)) != 0) {
+		return r;
 	}
-	free(s.mailboxes.numbers);
-	free(s.announcements.numbers);
-	free(s.origins.numbers);
+	tally_sort(&s->mailboxes);
+	tally_sort(&s->cursors);
+	if ((r = walk(c, TABLE_LOG, judge_piece, s)) != 0) {
+		return r;
+	}
+	tally_sort(&s->announcements);
+	if ((r = walk(c, TABLE_LOG, judge_announcement, s)) != 0 ||
+	    (r = walk(c, TABLE_POLICY, judge_rule, s)) != 0) {
+		return r;
+	}
+	judge_meta(s);
+	return 0;
+}
+
+static int check_sums(struct check *c)
+{
+	struct sums *s = calloc(1, sizeof *s);
+	int r;
+
+	if (s == NULL) {
+		return ERR_NOMEM;
+	}
+	s->c = c;
+	r = walk_sums(c, s);
+	free(s->mailboxes.numbers);
+	free(s->announcements.numbers);
+	free(s->cursors.numbers);
+	free(s);
 	return r;
 }
 
@@ -425,9 +474,8 @@ int db_check(struct db *db, void (*found)(void *ctx, const char *line), void *ct
 		return ERR_NOMEM;
 	}
 	if ((r = walk(&c, TABLE_MAILBOX, check_mailbox, &c)) == 0 &&
-	    (r = walk(&c, TABLE_ANNOUNCEMENT, check_announcement, &c)) == 0 &&
-	    (r = walk(&c, TABLE_NOTICE, check_notice, &c)) == 0 &&
-	    (r = walk(&c, TABLE_EXPIRY, check_expiry, &c)) == 0 &&
+	    (r = walk(&c, TABLE_LOG, check_log, &c)) == 0 &&
+	    (r = walk(&c, TABLE_DUE, check_due, &c)) == 0 &&
 	    (r = walk(&c, TABLE_POLICY, check_rule, &c)) == 0 &&
 	    (r = walk(&c, TABLE_ALIAS, check_alias, &c)) == 0) {
 		r = check_sums(&c);

@@ -21,21 +21,13 @@ int db_mailbox_parse(struct span key, struct span value, struct db_mailbox *out)
 	return 0;
 }
 
-static int fill(struct db *db, struct kv_txn *t, struct span key, struct span value,
-                struct db_mailbox *out)
-{
-	int r = db_mailbox_parse(key, value, out);
-
-	return r != 0 ? r : db_notice_count(db, t, out->number, &out->kept);
-}
-
 int db_mailbox_find(struct db *db, struct kv_txn *t, const struct mailbox *name,
                     struct db_mailbox *out)
 {
 	struct span value;
 	int r = kv_get(t, db->table[TABLE_MAILBOX], span_str(name->text), &value);
 
-	return r != 0 ? r : fill(db, t, span_str(name->text), value, out);
+	return r != 0 ? r : db_mailbox_parse(span_str(name->text), value, out);
 }
 
 int db_mailbox_next(struct db *db, struct kv_txn *t, const struct mailbox *name,
@@ -57,7 +49,7 @@ int db_mailbox_next(struct db *db, struct kv_txn *t, const struct mailbox *name,
 		}
 	}
 	kv_cursor_close(c);
-	return r != 0 ? r : fill(db, t, key, value, out);
+	return r != 0 ? r : db_mailbox_parse(key, value, out);
 }
 
 int db_mailbox_put(struct db *db, struct kv_txn *t, struct db_mailbox *m)
@@ -72,7 +64,7 @@ int db_mailbox_put(struct db *db, struct kv_txn *t, struct db_mailbox *m)
 		if (r != ERR_NOT_FOUND) {
 			return r == 0 ? ERR_EXISTS : r;
 		}
-		if ((r = db_meta_next(db, t, "mailbox", &number)) != 0) {
+		if ((r = db_meta_add(db, t, "mailbox", 1, &number)) != 0) {
 			return r;
 		}
 		m->number = (uint32_t)number;

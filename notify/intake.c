@@ -339,8 +339,7 @@ static int apply_withdraw(struct intake_batch *b, struct kv_txn *t)
 		if (r == ERR_NOT_FOUND || (r == 0 && notice.withdrawn)) {
 			continue; /* acknowledged meanwhile, or said twice */
 		}
-		notice.withdrawn = true;
-		if (r != 0 || (r = db_notice_move(b->db, t, &notice)) != 0 ||
+		if (r != 0 || (r = db_notice_withdraw(b->db, t, &notice)) != 0 ||
 		    (r = intake_wake(b, notice.mailbox)) != 0) {
 			return r;
 		}

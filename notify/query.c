@@ -42,6 +42,7 @@ struct listing {
 	struct wire_list_writer list;
 	uint64_t next; /* cursor of the last one, or where it began */
 	uint64_t cursors[RETRIEVE_MAX];
+	uint64_t found[RETRIEVE_MAX];
 	uint8_t octets[RETRIEVE_OCTETS];
 };
 
@@ -226,6 +227,24 @@ static int same_mailbox(struct db *db, struct kv_txn *t, uint32_t mailbox,
 	return r == ERR_NOT_FOUND || (r == 0 && m.number != mailbox) ? ERR_DENIED : r;
 }
 
+/* The notice at CURSOR, unless it is only waiting for the sweep. Damaged: nothing may be missing
+ * unsaid. */
+static int list_one(struct db *db, struct kv_txn *t, uint32_t mailbox, const struct mailbox *name,
+                    uint64_t cursor, uint64_t now_us, struct listing *l)
+{
+	struct db_announcement a;
+	struct db_notice notice;
+	int r = db_notice_get(db, t, mailbox, cursor, &notice);
+
+	if (r == 0 && notice.expires_us > now_us &&
+	    (r = db_announcement_get(db, t, notice.announcement, &a)) == 0 &&
+	    (r = append_notice(l, &notice, &a, name)) == 0) {
+		l->cursors[l->list.count - 1] = cursor;
+	}
+	l->next = cursor;
+	return r == ERR_NOT_FOUND ? ERR_MALFORMED : r;
+}
+
 /*
  * Fills L with what stands after AFTER, LIMIT at most, without what is only
  * waiting for the sweep. How many, or an error; ERR_DENIED: the mailbox NAME
@@ -236,8 +255,6 @@ static int list_notices(struct db *db, struct kv_txn *t, uint32_t mailbox,
                         struct listing *l)
 {
 	uint64_t now_us = clock_now_us();
-	struct db_announcement a;
-	struct db_notice notice;
 	int r = same_mailbox(db, t, mailbox, name);
 
 	if (r != 0) {
@@ -245,22 +262,19 @@ static int list_notices(struct db *db, struct kv_txn *t, uint32_t mailbox,
 	}
 	l->next = after;
 	wire_list_writer_init(&l->list, l->octets, sizeof l->octets);
-	while (r == 0 && l->list.count < limit && l->list.n + RECEIVED_OCTETS <= sizeof l->octets) {
-		if ((r = db_notice_next(db, t, mailbox, l->next, &notice)) != 0) {
-			break;
+	while (l->list.count < limit && l->list.n + RECEIVED_OCTETS <= sizeof l->octets) {
+		int n = db_notice_list(db, t, mailbox, l->next, l->found, limit - l->list.count);
+
+		for (int i = 0; i < n && l->list.n + RECEIVED_OCTETS <= sizeof l->octets; i++) {
+			if ((r = list_one(db, t, mailbox, name, l->found[i], now_us, l)) != 0) {
+				return r;
+			}
 		}
-		l->next = notice.cursor;
-		if (notice.expires_us <= now_us) {
-			continue;
-		}
-		if ((r = db_announcement_get(db, t, notice.announcement, &a)) == 0 &&
-		    (r = append_notice(l, &notice, &a, name)) == 0) {
-			l->cursors[l->list.count - 1] = notice.cursor;
-		} else if (r == ERR_NOT_FOUND) {
-			return ERR_MALFORMED; /* damaged: nothing may be missing unsaid */
+		if (n <= 0) {
+			return n < 0 ? n : (int)l->list.count;
 		}
 	}
-	return r != 0 && r != ERR_NOT_FOUND ? r : (int)l->list.count;
+	return (int)l->list.count;
 }
 
 static void reply_listing(struct query *q, const struct listing *l, enum rnaqp_kind kind)

@@ -41,7 +41,7 @@ static int sweep_apply(struct writer_job *job, struct kv_txn *t)
 static void sweep_done(struct writer_job *job, int result)
 {
 	struct sweep *s = (struct sweep *)job;
-	bool more = result == 0 && s->swept == SWEEP_BATCH;
+	bool more = result == 0 && s->swept >= SWEEP_BATCH;
 
 	s->under_way = false;
 	if (result != 0) {

@@ -185,8 +185,8 @@ size_t inrig_notices(struct inrig *f, uint32_t mailbox, struct db_notice *out, s
 	uint64_t after = 0;
 	size_t n = 0;
 
-	while (n < cap && db_notice_next(f->db, t, mailbox, after, &out[n]) == 0) {
-		after = out[n++].cursor;
+	while (n < cap && db_notice_list(f->db, t, mailbox, after, &after, 1) == 1) {
+		assert_int_equal(db_notice_get(f->db, t, mailbox, after, &out[n++]), 0);
 	}
 	db_read_end(t);
 	return n;

@@ -14,6 +14,7 @@
 #include <sys/time.h>
 #include <unistd.h>
 
+#include "notify/db_index.h"
 #include "notify/db_internal.h"
 #include "session/daemon.h"
 #include "tempdir.h"
@@ -297,9 +298,37 @@ struct kv_txn *agent_hold_writer(struct agent *a)
 	return t;
 }
 
-kv_table agent_notice_table(struct agent *a)
+/* A run of the index with one entry. */
+static const struct index_runs damaged_runs = {
+	.last = INDEX_RECENT + 1,
+	.n = 1,
+	.run = { { .number = INDEX_RECENT + 1, .level = 1, .last = UINT64_MAX, .entries = 1 } },
+};
+
+void agent_damage(struct agent *a, uint32_t mailbox, uint32_t mark)
 {
-	return a->db->table[TABLE_NOTICE];
+	struct index_entry e = { .mailbox = mailbox, .cursor = UINT64_MAX - 1 };
+	uint8_t key[INDEX_KEY_SIZE], octets[INDEX_ENTRY_SIZE];
+	struct kv_txn *t = agent_hold_writer(a);
+
+	kv_put_u32(e.id, mark); /* with which ids begin here */
+	db_index_write(&e, octets);
+	db_index_key(key, INDEX_RECENT + 1, mailbox, e.cursor);
+	assert_int_equal(db_index_runs_put(a->db, t, &damaged_runs), 0);
+	assert_int_equal(kv_put(t, a->db->table[TABLE_INDEX], span_of(key, sizeof key),
+	                        span_of(octets, sizeof octets)),
+	                 0);
+	assert_int_equal(kv_write_commit(t), 0);
+}
+
+void agent_mend(struct agent *a, uint32_t mailbox)
+{
+	uint8_t key[INDEX_KEY_SIZE];
+	struct kv_txn *t = agent_hold_writer(a);
+
+	db_index_key(key, INDEX_RECENT + 1, mailbox, UINT64_MAX - 1);
+	assert_int_equal(kv_delete(t, a->db->table[TABLE_INDEX], span_of(key, sizeof key)), 0);
+	assert_int_equal(kv_write_commit(t), 0);
 }
 
 void agent_let_writer(struct kv_txn *t)

@@ -76,8 +76,9 @@ struct occupation;
 struct occupation *agent_occupy_writer(struct agent *a);
 void agent_free_writer(struct occupation *o);
 
-/* For damage done by hand: the table of notices (notify/db_internal.h). */
-kv_table agent_notice_table(struct agent *a);
+/* Damage done by hand: the index leads from MAILBOX and the id of MARK to no notice. */
+void agent_damage(struct agent *a, uint32_t mailbox, uint32_t mark);
+void agent_mend(struct agent *a, uint32_t mailbox);
 
 /* Waits until handlers have been given N commands in all, or N sessions have ended. */
 void agent_wait_commands(struct agent *a, unsigned n);

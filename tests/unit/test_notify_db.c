@@ -207,6 +207,7 @@ static void test_mailboxes(void **state)
 {
 	struct inrig *f = *state;
 	struct db_mailbox m = { 0 }, found;
+	uint32_t kept;
 	struct kv_txn *t;
 	uint32_t bob = inrig_mailbox(f, "bob@b.example"), eve = inrig_mailbox(f, "eve@b.example");
 
@@ -217,7 +218,8 @@ static void test_mailboxes(void **state)
 	m.number = 0;
 	assert_int_equal(db_mailbox_find(f->db, t, &m.name, &found), 0);
 	assert_int_equal(found.number, bob);
-	assert_int_equal(found.kept, 1);
+	assert_int_equal(db_notice_count(f->db, t, bob, &kept), 0);
+	assert_int_equal(kept, 1);
 	assert_int_equal(db_mailbox_next(f->db, t, &m.name, &found), 0);
 	assert_int_equal(found.number, eve);
 	assert_int_equal(db_mailbox_remove(f->db, t, &m.name), 0);
@@ -266,7 +268,7 @@ static void test_check_finds(void **state)
 		assert_int_equal(kv_cursor_last(c, &key, &value), 0);
 		memcpy(copy, key.p, n = key.n);
 		kv_cursor_close(c);
-		if (table == TABLE_EXPIRY) {
+		if (table == TABLE_DUE) {
 			assert_int_equal(kv_delete(t, f->db->table[table], span_of(copy, n)), 0);
 		} else {
 			assert_int_equal(kv_put(t, f->db->table[table], span_of(copy, n),
@@ -284,6 +286,11 @@ static void test_check_finds(void **state)
 	}
 }
 
+/* Cursors of 8 octets: the time at which they begin, 1,000,000, and so on. */
+#define AT1 0, 0, 0, 0, 0, 0x0f, 0x42, 0x40
+#define AT2 0, 0, 0, 0, 0, 0x0f, 0x42, 0x41
+#define AT3 0, 0, 0, 0, 0, 0x0f, 0x42, 0x42
+
 /* Entries that cannot be read by themselves, and those that only disagree with others. */
 static void test_check_finds_sums(void **state)
 {
@@ -292,24 +299,31 @@ static void test_check_finds_sums(void **state)
 		enum db_table table;
 		uint8_t key[32];
 		size_t key_n;
-		uint8_t value[12];
+		uint8_t value[24];
 		size_t value_n; /* 0: the entry is removed */
 	} cases[] = {
-		{ "a mailbox's counter", TABLE_NOTICE, { 0, 0, 0, 1, 'c' }, 5, { 0, 0, 0, 2 }, 4 },
-		{ "no counter", TABLE_NOTICE, { 0, 0, 0, 1, 'c' }, 5, { 0 }, 0 },
-		{ "an origin's counter", TABLE_NOTICE, "\0\0\0\1oa.example", 14, { 0, 0, 0, 2 }, 4 },
-		{ "no origin", TABLE_NOTICE, "\0\0\0\1oa.example", 14, { 0 }, 0 },
-		{ "another origin", TABLE_NOTICE, "\0\0\0\1ox.example", 14, { 0, 0, 0, 1 }, 4 },
-		{ "no such mailbox", TABLE_NOTICE, { 0, 0, 0, 9, 'c' }, 5, { 0, 0, 0, 1 }, 4 },
-		{ "an unknown kind", TABLE_NOTICE, { 0, 0, 0, 1, 'x' }, 5, { 0, 0, 0, 1 }, 4 },
+		{ "no such mailbox", TABLE_MAILBOX, "bob@b.example", 13, { 0 }, 0 },
+		{ "an announcement that is not there", TABLE_LOG, { AT2, 1 }, 9, { 0 }, 0 },
+		{ "an announcement of nothing", TABLE_LOG, { AT2, 2 }, 9, { 0 }, 0 },
+		{ "an unknown kind", TABLE_LOG, { AT2, 3 }, 9, { 1 }, 4 },
+		{ "a directory", TABLE_INDEX, { 0 }, 4, { 7 }, 5 },
+		{ "no index", TABLE_INDEX, { 0, 0, 0, 1, 0, 0, 0, 0, AT1 }, 16, { 0 }, 0 },
+		{ "an index of nothing", TABLE_INDEX, { 0, 0, 0, 1, 0, 0, 0, 0, AT3 }, 16,
+		  { 0, 0, 0, 1, AT3 }, 24 },
+		{ "the same again", TABLE_INDEX, { 0, 0, 0, 1, 0, 0, 0, 0, AT3 }, 16,
+		  { 0, 0, 0, 1, AT2, 2, 2, 2, 2 }, 24 },
+		{ "another's id", TABLE_INDEX, { 0, 0, 0, 1, 0, 0, 0, 0, AT1 }, 16,
+		  { 0, 0, 0, 1, AT2, 2, 2, 2, 9 }, 24 },
+		{ "an unknown run", TABLE_INDEX, { 0, 0, 0, 5, 0, 0, 0, 1, AT2 }, 16,
+		  { 0, 0, 0, 1, AT2, 2, 2, 2, 2 }, 24 },
+		{ "how many there are", TABLE_META, "notices", 7, { 0, 0, 0, 0, 0, 0, 0, 7 }, 8 },
 		{ "the last cursor", TABLE_META, "cursor", 6, { 0, 0, 0, 0, 0, 0, 0, 1 }, 8 },
 		{ "no last cursor", TABLE_META, "cursor", 6, { 0 }, 0 },
 		{ "the last mailbox", TABLE_META, "mailbox", 7, { 0 }, 8 },
-		{ "the last announcement", TABLE_META, "announcement", 12, { 0 }, 8 },
 		{ "a policy of nobody", TABLE_POLICY, "\0\0\0\t\1@a.example", 15, { 1 }, 9 },
 		{ "no value of a policy", TABLE_POLICY, "\0\0\0\1\1a.example", 14, { 1 }, 9 },
 		{ "no such table", TABLE_POLICY, "\0\0\0\0\7@a.example", 15, { 1 }, 9 },
-		{ "an expiry of nothing", TABLE_EXPIRY, { 0, 0, 0, 0, 0, 0, 0, 7 }, 20, { 0 }, 1 },
+		{ "a due time of nothing", TABLE_DUE, { AT1, AT2 }, 16, { 0 }, 1 },
 	};
 	struct inrig *f;
 
@@ -324,7 +338,7 @@ static void test_check_finds_sums(void **state)
 		inrig_notify(f, &(struct note) { "alice@a.example", "bob@b.example", 1, 0 });
 		inrig_notices(f, 1, &first, 1);
 		inrig_notify(f, &(struct note) { "alice@a.example", "bob@b.example", 2, 0 });
-		forget(f, 1, first.cursor, 0); /* one notification is left: number 2, of announcement 2 */
+		forget(f, 1, first.cursor, 0); /* the second is left, in the value that this one began */
 		inrig_sound(f);
 		assert_int_equal(kv_write_begin(db_kv(f->db), &t), 0);
 		assert_int_equal(cases[i].value_n == 0
@@ -345,17 +359,18 @@ static void test_check_finds_sums(void **state)
 static void test_check_finds_references(void **state)
 {
 	struct inrig *f = *state;
+	const uint64_t first = inrig_now_us; /* the number of the first announcement */
 	struct kv_txn *t;
 
 	inrig_mailbox(f, "bob@b.example");
 	inrig_notify(f, &(struct note) { "alice@a.example", "bob@b.example", 1, 0 });
 	inrig_notify(f, &(struct note) { "alice@a.example", "bob@b.example", 2, 0 });
 	assert_int_equal(kv_write_begin(db_kv(f->db), &t), 0);
-	assert_int_equal(db_announcement_refer(f->db, t, 1, 1), 0);
+	assert_int_equal(db_announcement_refer(f->db, t, first, 1), 0);
 	assert_int_equal(kv_write_commit(t), 0);
 	assert_int_equal(db_check(f->db, inrig_print, NULL), 1);
 	assert_int_equal(kv_write_begin(db_kv(f->db), &t), 0);
-	assert_int_equal(db_announcement_refer(f->db, t, 1, -2), 0); /* it goes, its notice stays */
+	assert_int_equal(db_announcement_refer(f->db, t, first, -2), 0); /* it goes, its notice stays */
 	assert_int_equal(kv_write_commit(t), 0);
 	assert_true(db_check(f->db, inrig_print, NULL) > 0);
 }
@@ -363,21 +378,20 @@ static void test_check_finds_references(void **state)
 /* The sweep passes over what is damaged, and over entries that lead to nothing. */
 static void test_sweep_passes_damage(void **state)
 {
-	static const uint8_t nothing[20] = { 0, 0, 0, 0, 0, 0, 0, 1 };
+	static const uint8_t nothing[16] = { 0, 0, 0, 0, 0, 0, 0, 1 };
 	struct inrig *f = *state;
 	uint32_t bob = inrig_mailbox(f, "bob@b.example");
 	struct note note = { "alice@a.example", "bob@b.example", 0, 2000000 };
 	struct db_notice n[4];
-	uint8_t key[8];
+	uint8_t key[9] = { AT2, 1 };
 	struct kv_txn *t;
 
 	for (note.id = 1; note.id <= 3; note.id++) {
 		inrig_notify(f, &note);
 	}
 	assert_int_equal(kv_write_begin(db_kv(f->db), &t), 0);
-	kv_put_u64(key, 2);
-	assert_int_equal(kv_delete(t, f->db->table[TABLE_ANNOUNCEMENT], span_of(key, 8)), 0);
-	assert_int_equal(kv_put(t, f->db->table[TABLE_EXPIRY], span_of(nothing, 20),
+	assert_int_equal(kv_delete(t, f->db->table[TABLE_LOG], span_of(key, sizeof key)), 0);
+	assert_int_equal(kv_put(t, f->db->table[TABLE_DUE], span_of(nothing, 16),
 	                        span_of(NULL, 0)),
 	                 0);
 	assert_int_equal(kv_write_commit(t), 0);

@@ -141,19 +141,16 @@ static void test_damage(void **state)
 	static const struct note notes[] = { { "eve", 1, 0 }, { "bob", 1, 0 } };
 	struct agent *a = *state;
 	struct agent_session *in = agent_intake(a, 0), *other = agent_intake(a, 1), *x;
-	uint8_t key[5] = { 0, 0, 0, 0, 'c' }, result;
 	struct rnasp_response r;
 	struct seen list[2];
 	struct span body;
 	struct kv_txn *t;
-	kv_table table;
+	uint8_t result;
+	uint32_t bob;
 
 	agent_mailbox(a, "eve");
-	key[3] = (uint8_t)agent_mailbox(a, "bob");
-	table = agent_notice_table(a);
-	t = agent_hold_writer(a);
-	assert_int_equal(kv_put(t, table, span_of(key, 5), span_str("damaged")), 0);
-	assert_int_equal(kv_write_commit(t), 0);
+	bob = agent_mailbox(a, "bob");
+	agent_damage(a, bob, 1);
 
 	t = agent_hold_writer(a);
 	peer_send_notify(in, notes, 2);
@@ -168,9 +165,7 @@ static void test_damage(void **state)
 	x = agent_reader(a, 0, "eve");
 	assert_int_equal(peer_retrieve(x, 0, 0, list, 2, NULL), 1);
 
-	t = agent_hold_writer(a); /* mended, for the check at the end */
-	assert_int_equal(kv_delete(t, table, span_of(key, 5)), 0);
-	assert_int_equal(kv_write_commit(t), 0);
+	agent_mend(a, bob); /* for the check at the end */
 }
 
 /* --- what breaks the protocol -------------------------------------------------------------- */
