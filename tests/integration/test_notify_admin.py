@@ -257,8 +257,8 @@ class Operation(Case):
         answered = {"answered-" + name for name in (
             "accepted", "noUser", "refused", "full", "tryLater", "unverified")}
         self.assertEqual(set(stats), answered | {
-            "mailboxes", "announcements", "notifications", "policy-values", "file-octets",
-            "free-octets", "readers"})
+            "mailboxes", "aliases", "announcements", "notifications", "policy-values",
+            "cache-messages", "cache-octets", "file-octets", "free-octets", "readers"})
         lines = self.agent.admin("stats").stdout.splitlines()
         self.assertEqual([line.split()[0] for line in lines], list(stats))
         done = self.agent.admin("check")
