@@ -23,6 +23,7 @@ const struct command cmd_table[] = {
 	{ "extend", "N | URL --lifetime T", "have it kept longer", cmd_extend },
 	{ "forget", "N | URL", "give up the sender's own copy", cmd_forget },
 	{ "archive", "", "list what the stores keep of what was sent", cmd_archive },
+	{ "export", "DIR", "write all that is listed into a Maildir", cmd_export },
 	{ "block", "MAILBOX|@DOMAIN...", "have the agent refuse these senders", cmd_block },
 	{ "unblock", "MAILBOX|@DOMAIN...", "refuse them no more", cmd_unblock },
 	{ "allow", "MAILBOX|@DOMAIN...", "let these senders in, where strangers are refused",

@@ -28,6 +28,7 @@ int cmd_archive(struct app *app, int argc, char **argv);
 int cmd_block(struct app *app, int argc, char **argv);
 int cmd_unblock(struct app *app, int argc, char **argv);
 int cmd_allow(struct app *app, int argc, char **argv);
+int cmd_export(struct app *app, int argc, char **argv);
 int cmd_policy(struct app *app, int argc, char **argv);
 int cmd_doctor(struct app *app, int argc, char **argv);
 

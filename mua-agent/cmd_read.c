@@ -233,7 +233,7 @@ static int read_message(struct app *app, uint32_t number, struct reading *r, str
 		result = read_view(r, e);
 	}
 	if (result == 0) {
-		result = pull_done(r->pull, e);
+		result = pull_done(r->pull, true, e);
 	}
 	pull_close(r->pull);
 	return result;

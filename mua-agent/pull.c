@@ -333,6 +333,11 @@ int pull_section(struct pull *p, const char *section, decode_sink sink, void *ct
 
 /* --- all of it ---------------------------------------------------------------------------- */
 
+bool pull_is_cached(const struct pull *p)
+{
+	return octets_complete(p->octets);
+}
+
 int pull_whole(struct pull *p, struct err_text *e)
 {
 	return octets_need_all(p->octets, e);
@@ -350,9 +355,9 @@ void pull_forget(const struct app *app, uint32_t number)
 	octets_forget(app, number);
 }
 
-int pull_done(struct pull *p, struct err_text *e)
+int pull_done(struct pull *p, bool read, struct err_text *e)
 {
-	unsigned flags = DB_READ | (source_silenced(p->source) ? DB_SILENCED : 0u);
+	unsigned flags = (read ? DB_READ : 0u) | (source_silenced(p->source) ? DB_SILENCED : 0u);
 
 	if ((p->entry.item.flags & flags) == flags) {
 		return 0;

@@ -46,13 +46,16 @@ int pull_header(struct pull *p, struct span *out, struct err_text *e);
 int pull_section(struct pull *p, const char *section, decode_sink sink, void *ctx,
                  struct err_text *e);
 
-/* Sees to it that all of it is cached, and checked. */
+/* Whether all of it is cached, so that nothing below contacts anybody. */
+bool pull_is_cached(const struct pull *p);
+/* Sees to it that it is, and checked. */
 int pull_whole(struct pull *p, struct err_text *e);
 /* The same, and gives it to SINK: the octets, whatever was announced of its parts. */
 int pull_raw(struct pull *p, decode_sink sink, void *ctx, struct err_text *e);
 
-/* Something was read: keeps that, and that the store knows. 0 or an error with E filled. */
-int pull_done(struct pull *p, struct err_text *e);
+/* Keeps that the store knows of the notification, and, with READ, that the person has read
+ * something. 0 or an error with E filled. */
+int pull_done(struct pull *p, bool read, struct err_text *e);
 
 /* Removes message NUMBER from the cache. */
 void pull_forget(const struct app *app, uint32_t number);
