@@ -291,6 +291,28 @@ class Rights(Case):
         self.fetch(self.announce(message, size=999)).expect("digestMismatch")
 
 
+class Unverified(Case):
+    settings = {"unverified": "keep"}
+
+    def test_by_id(self):
+        """Where nobody proved who announces, a copy is for those with the same id alone: a forged
+        notification with another's digest opens nothing."""
+        message = text(100000)
+        bob = self.announce(message)
+        self.assertFetches(bob, message)
+        self.notifier = self.kept(self.agent.client("rnasp"))
+        forged = self.announce(message, "eve")
+        del self.store.messages[forged]
+        self.fetch(forged, "eve").expect("noSuchMessage")
+        first, second = self.announce(message, "bob", "eve")
+        self.assertFetches(first, message)
+        self.assertFetches(first, message)
+        self.assertFetches(second, message, "eve")
+        self.assertEqual([identity for identity, _ in self.store.asked],
+                         [bob, forged, first, second])
+        self.assertEqual(len(self.files()), 3)
+
+
 class Expiry(Case):
     def prepare(self):
         self.site.fake_clock()
