@@ -201,6 +201,32 @@ static void check_login(struct doctor *d, const char *domain, enum locate_servic
 	}
 }
 
+/* Whether the agent fetches messages: it is asked for one that nobody has. */
+static void check_pull_cache(struct doctor *d)
+{
+	const char *domain = d->account->notify_domain;
+	struct rnaqp_command c = { .kind = RNAQP_FETCH,
+		                   .u.fetch = { .type = WIRE_RETRIEVAL_NOTHING } };
+	struct talk login, fetch = { .doing = "fetch" };
+	struct err_text e = { "" };
+	struct line *l;
+	int r = line_open(d->lines, domain, LOCATE_RNAQP, true, &l, &e);
+
+	if (r == 0) {
+		if ((r = talk_login_agent(l, &login, d->account, &e)) == 0 &&
+		    (r = talk_rnaqp(l, &fetch, &c, 0, &e)) == 0 &&
+		    (r = talk_finish(&login, &e)) == 0) {
+			r = talk_finish(&fetch, &e);
+		}
+		line_close(l);
+	}
+	if (fetch.answered && (r == 0 || r == ERR_NOT_FOUND)) {
+		report(d, "pull cache", domain, true, "");
+	} else {
+		report_error(d, "pull cache", domain, r, e.text);
+	}
+}
+
 /* --- an account --------------------------------------------------------------------------- */
 
 static void check_receiving(struct doctor *d)
@@ -217,6 +243,9 @@ static void check_receiving(struct doctor *d)
 	check_service(d, mailbox_domain(&a->mailbox), LOCATE_RNASP);
 	if (check_service(d, a->notify_domain, LOCATE_RNAQP) && password) {
 		check_login(d, a->notify_domain, LOCATE_RNAQP);
+		if (a->fetch_via != CONFIG_VIA_STORE) {
+			check_pull_cache(d);
+		}
 	}
 }
 

@@ -512,9 +512,17 @@ class Person(pulls.Played):
             file.write(b"?")
         os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
 
+    def doctor(self):
+        """What it says of the pull cache: whether all is well, and whether it says why not."""
+        done = self.bob.run("doctor", "--json", status=None)
+        found = [json.loads(line) for line in done.stdout.splitlines()]
+        return [(r["ok"], "no pull cache" in (r["text"] or "")) for r in found
+                if r["check"] == "pull cache"]
+
     def test_agent(self):
         """The store sees one pull, and no word of the reader; he reads on when it is gone."""
         self.play_via("agent")
+        self.assertEqual(self.doctor(), [(True, False)])
         self.assertIn("0123456789", self.bob.run("read", "1").stdout)
         self.assertEqual(self.raw().stdout, self.MESSAGE)
         self.assertEqual([name for name, _ in self.asked], ["retrieve"])
@@ -529,6 +537,7 @@ class Person(pulls.Played):
         done = self.bob.run("read", "1", status=1)
         self.only(done, "through b.example.*no pull cache")
         self.assertEqual((self.asked, done.stdout), ([], ""))
+        self.assertEqual(self.doctor(), [(False, True)])
 
     def test_or_store(self):
         """Unless that is allowed; then it is said."""
