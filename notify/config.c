@@ -22,10 +22,10 @@ const struct conf_key config_keys[] = {
 	  .help = "a domain whose mailboxes this agent serves; may repeat" },
 	{ .name = "data", .type = CONF_PATH, .offset = AT(data), .required = true,
 	  .restart = true, .help = "the data directory, mode 0700" },
-	{ .name = "certificate", .type = CONF_PATH, .offset = AT(certificate), .required = true,
-	  .help = "PEM file: the certificate for the domains, then its chain" },
-	{ .name = "key", .type = CONF_PATH, .offset = AT(key), .required = true,
-	  .help = "PEM file: the certificate's private key" },
+	{ .name = "certificate", .type = CONF_PATHS, .offset = AT(certificate), .required = true,
+	  .help = "PEM file: a certificate for domains, then its chain; may repeat" },
+	{ .name = "key", .type = CONF_PATHS, .offset = AT(key), .required = true,
+	  .help = "PEM file: a certificate's private key; one for each, in their order" },
 	{ .name = "ca-file", .type = CONF_PATH, .offset = AT(ca_file),
 	  .help = "PEM file: authorities that prove stores; without it the system's" },
 	{ .name = "early-data", .type = CONF_BOOL, .offset = AT(early_data), .initial = "yes",
@@ -181,6 +181,7 @@ int config_read(const char *path, struct config *c, struct err_text *e)
 
 	memset(c, 0, sizeof *c);
 	if ((r = conf_read(path, &schema, c, e)) != 0 || (r = check_domains(path, c, e)) != 0 ||
+	    (r = daemon_pair_certificates(path, &c->certificate, &c->key, e)) != 0 ||
 	    (r = address_list_check_listen(path, "listen-rnasp", &c->listen_rnasp, 4403, e)) != 0 ||
 	    (r = address_list_check_listen(path, "listen-rnaqp", &c->listen_rnaqp, 4403, e)) != 0 ||
 	    (r = check_tag(path, c, e)) != 0 ||

@@ -8,7 +8,8 @@
 
 struct config {
 	struct conf_list domains;
-	char *data, *certificate, *key, *ca_file;
+	char *data, *ca_file;
+	struct conf_list certificate, key; /* as many of each */
 	struct conf_list listen_rnasp, listen_rnaqp;
 	struct conf_list dns_servers;
 	char *metrics; /* where they are served; NULL: nowhere */

@@ -137,14 +137,15 @@ static int worker_start(void *app, struct daemon_worker *d, void **state, struct
 
 static struct tls_options tls_of(const struct config *c)
 {
-	return (struct tls_options) {
-		.certificate = c->certificate,
-		.key = c->key,
+	struct tls_options tls = {
 		.ca_file = c->ca_file,
 		.server = true,
 		.ask_client = true, /* stores show whom they speak for */
 		.early_octets = c->early_data ? EARLY_OCTETS : 0,
 	};
+
+	daemon_name_certificates(&c->certificate, &c->key, &tls);
+	return tls;
 }
 
 /* To senders' stores: they are not told whose agent this is. */

@@ -45,12 +45,12 @@ void agents_settle(struct agent *g)
 		agent_free(g);
 }
 
-static struct agent *find_agent(struct agents *a, const char *domain)
+static struct agent *find_agent(struct agents *a, const char *domain, unsigned identity)
 {
 	struct agent **at = bucket_of(a, domain), *g;
 
 	for (g = *at; g != NULL; g = g->bucket_next)
-		if (strcmp(g->domain, domain) == 0)
+		if (g->identity == identity && strcmp(g->domain, domain) == 0)
 			return g;
 	g = calloc(1, sizeof(*g));
 	if (g == NULL)
@@ -61,6 +61,7 @@ static struct agent *find_agent(struct agents *a, const char *domain)
 		return NULL;
 	}
 	(void)span_copy(span_str(domain), g->domain, sizeof(g->domain));
+	g->identity = identity;
 	g->many = traits_get(a->traits, domain, clock_mono_us());
 	g->bucket_next = *at;
 	*at = g;
@@ -244,7 +245,7 @@ static void release_job(struct agents *a, struct round_job *j)
 
 	if (j->batches > 0 || !j->exhausted)
 		return;
-	g = j->retired || j->failed || a->stopping ? NULL : find_agent(a, j->domain);
+	g = j->retired || j->failed || a->stopping ? NULL : find_agent(a, j->domain, j->identity);
 	f = g == NULL ? NULL : flight_create(g, BATCH_NOTIFY, NULL);
 	/* Its results were written in pieces: a writer job with nothing but the removal. */
 	if (f != NULL && batch_add_empty(f->batch, j) == 0) {
@@ -551,15 +552,38 @@ void agents_configure(struct agents *a, struct tls_config *tls, bool allow_priva
 {
 	struct tls_config *old = a->tls;
 
+	/* What is in line goes on under the number that it has: the worst that comes of another order
+	 * of certificates is that an agent does not believe it yet. */
 	a->tls = tls_config_hold(tls);
 	a->allow_private = allow_private;
 	tls_config_drop(old);
 }
 
+/* Which certificate speaks for the sender of J; where nothing can be known, the first. */
+static unsigned identity_of(struct agents *a, const struct round_job *j)
+{
+	struct db *db = a->worker->service->db;
+	struct mailbox sender;
+	struct db_message m;
+	struct kv_txn *t;
+	unsigned identity = 0;
+
+	if (tls_config_count(a->tls) < 2)
+		return 0;
+	t = db_read_begin(db);
+	if (t != NULL && db_message_get(db, t, j->job.message, &m) == 0 &&
+	    name_parse_mailbox(m.sender, &sender) == 0)
+		identity = tls_config_choose(a->tls, mailbox_domain(&sender));
+	db_read_end(t);
+	return identity;
+}
+
 void agents_take(struct agents *a, struct round_job *j)
 {
-	struct agent *g = find_agent(a, j->domain);
+	struct agent *g;
 
+	j->identity = identity_of(a, j);
+	g = find_agent(a, j->domain, j->identity);
 	if (g == NULL || lines_add(&g->lines, j) != 0) {
 		round_forget(a->round, j);
 		if (g != NULL)

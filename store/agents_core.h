@@ -46,14 +46,16 @@ struct link {
 };
 
 /*
- * One domain that something is due for. Its jobs stand in lines; batches of them
- * are in flight. While it is `failing` its agent cannot be reached, and all that
+ * One domain that something is due for, to be told as the holder of one of our
+ * certificates: another one wants another connection. Its jobs stand in lines;
+ * batches of them are in flight. While it is `failing` its agent cannot be reached, and all that
  * stands in line is noted so, a batch after another.
  * It is freed when nothing is in line, in flight, connected or waiting.
  */
 struct agent {
 	struct agents *all;
 	char domain[NAME_DOMAIN_MAX + 1];
+	unsigned identity; /* number of the certificate */
 	struct agent *bucket_next, *touched_next;
 	struct lines lines;
 	struct flight *flights;

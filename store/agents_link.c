@@ -179,6 +179,7 @@ static int dial(struct agent *g)
 		.dial = {
 			.locator = a->locator,
 			.tls = a->tls,
+			.identity = g->identity,
 			.allow_private = a->allow_private,
 		},
 		.closed = on_closed,

@@ -23,10 +23,10 @@ static const struct conf_key keys[] = {
 	  .help = "a domain whose message store this is; may repeat" },
 	{ .name = "data", .type = CONF_PATH, .offset = AT(data), .required = true,
 	  .restart = true, .help = "the data directory, mode 0700" },
-	{ .name = "certificate", .type = CONF_PATH, .offset = AT(certificate), .required = true,
-	  .help = "PEM file: the certificate for the domains, then its chain" },
-	{ .name = "key", .type = CONF_PATH, .offset = AT(key), .required = true,
-	  .help = "PEM file: the certificate's private key" },
+	{ .name = "certificate", .type = CONF_PATHS, .offset = AT(certificate), .required = true,
+	  .help = "PEM file: a certificate for domains, then its chain; may repeat" },
+	{ .name = "key", .type = CONF_PATHS, .offset = AT(key), .required = true,
+	  .help = "PEM file: a certificate's private key; one for each, in their order" },
 	{ .name = "ca-file", .type = CONF_PATH, .offset = AT(ca_file),
 	  .help = "PEM file: authorities that prove notification agents; without it the system's" },
 	{ .name = "early-data", .type = CONF_BOOL, .offset = AT(early_data), .initial = "yes",
@@ -145,6 +145,8 @@ int config_read(const char *path, struct config *out, struct err_text *e)
 	if (rc == 0)
 		rc = make_domains(path, out, e);
 	if (rc == 0)
+		rc = daemon_pair_certificates(path, &out->certificate, &out->key, e);
+	if (rc == 0)
 		rc = locate_read_routes(path, &out->route, &out->routes, &out->n_routes, e);
 	if (rc == 0)
 		rc = address_list_check_listen(path, "listen-msoap", &out->listen_msoap, 4401, e);
@@ -176,12 +178,7 @@ void config_release(struct config *c)
 
 int config_check_certificate(const struct config *c, bool strict, struct err_text *e)
 {
-	const struct tls_options options = {
-		.certificate = c->certificate,
-		.key = c->key,
-		.ca_file = c->ca_file,
-		.server = true,
-	};
+	struct tls_options options = { .ca_file = c->ca_file, .server = true };
 	const char **domains = calloc(c->n_domains, sizeof *domains);
 	int rc;
 
@@ -189,6 +186,7 @@ int config_check_certificate(const struct config *c, bool strict, struct err_tex
 		return err_set(e, ERR_NOMEM, "check the certificate: out of memory");
 	for (size_t i = 0; i < c->n_domains; i++)
 		domains[i] = c->domains[i];
+	daemon_name_certificates(&c->certificate, &c->key, &options);
 	rc = daemon_check_certificate(&options, domains, c->n_domains, strict, e);
 	free(domains);
 	return rc;

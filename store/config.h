@@ -18,7 +18,8 @@ struct config {
 	/* As in the file. Texts are never NULL where the key is required. */
 	struct conf_list domain;        /* see domains */
 	char *data;                     /* data directory */
-	char *certificate, *key;        /* PEM files */
+	struct conf_list certificate;   /* PEM files */
+	struct conf_list key;           /* one for each, in their order */
 	char *ca_file;                  /* NULL: the system's store */
 	struct conf_list listen_msoap;  /* "127.0.0.1:4401", "unix:/path" */
 	struct conf_list listen_msrap;

@@ -15,6 +15,7 @@ struct round_job {
 	uint32_t next;                 /* first delivery that no batch has looked at yet */
 	unsigned batches;              /* with its deliveries, whose results are not written yet */
 	bool queued;                   /* the holder's: it waits for its turn */
+	unsigned identity;             /* the holder's: the certificate that speaks for its sender */
 	bool exhausted;                /* all deliveries were looked at */
 	bool failed;                   /* something could not be written: the job must come again */
 	bool retired;                  /* the database has it no more */

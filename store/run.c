@@ -63,23 +63,23 @@ static struct server_limits limits_of(const struct config *c)
 
 static struct tls_options server_tls(const struct config *c)
 {
-	return (struct tls_options) {
-		.certificate = c->certificate,
-		.key = c->key,
+	struct tls_options tls = {
 		.ca_file = c->ca_file,
 		.server = true,
 		.early_octets = c->early_data ? EARLY_OCTETS : 0,
 	};
+
+	daemon_name_certificates(&c->certificate, &c->key, &tls);
+	return tls;
 }
 
-/* The same certificate proves the sender's domain to the agents (protocol.md section 11). */
+/* The same certificates prove senders' domains to the agents (protocol.md section 11). */
 static struct tls_options client_tls(const struct config *c)
 {
-	return (struct tls_options) {
-		.certificate = c->certificate,
-		.key = c->key,
-		.ca_file = c->ca_file,
-	};
+	struct tls_options tls = { .ca_file = c->ca_file };
+
+	daemon_name_certificates(&c->certificate, &c->key, &tls);
+	return tls;
 }
 
 /* --- workers ------------------------------------------------------------------------------- */

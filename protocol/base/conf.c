@@ -186,17 +186,29 @@ static int set_bool(struct reading *r, const struct conf_key *key, const char *v
 	return rc;
 }
 
-/* VALUE, or where KEY is a path and VALUE a relative one, VALUE from the file's folder on. */
-static char *text_of(const struct reading *r, const struct conf_key *key, const char *value)
+/* VALUE, or where it is a relative path, VALUE from the folder of the file PATH on. */
+static char *path_of(const char *path, const char *value)
 {
-	const char *slash = strrchr(r->path, '/');
+	const char *slash = strrchr(path, '/');
 	char *text;
 
-	if (key->type != CONF_PATH || value[0] == '/' || slash == NULL)
+	if (value[0] == '/' || slash == NULL)
 		return strdup(value);
-	if (asprintf(&text, "%.*s/%s", (int)(slash - r->path), r->path, value) < 0)
+	if (asprintf(&text, "%.*s/%s", (int)(slash - path), path, value) < 0)
 		return NULL;
 	return text;
+}
+
+static bool is_list(const struct conf_key *key)
+{
+	return key->type == CONF_LIST || key->type == CONF_PATHS;
+}
+
+static char *text_of(const struct reading *r, const struct conf_key *key, const char *value)
+{
+	bool path = key->type == CONF_PATH || key->type == CONF_PATHS;
+
+	return path ? path_of(r->path, value) : strdup(value);
 }
 
 static int set_text(struct reading *r, const struct conf_key *key, const char *value, char **out)
@@ -219,7 +231,8 @@ static void list_release(struct conf_list *list)
 	*list = (struct conf_list){ .n = 0 };
 }
 
-static int list_add(struct reading *r, const char *value, struct conf_list *list)
+static int list_add(struct reading *r, const struct conf_key *key, const char *value,
+                    struct conf_list *list)
 {
 	char **item = realloc(list->item, (list->n + 1) * sizeof *item);
 	unsigned *line;
@@ -232,7 +245,7 @@ static int list_add(struct reading *r, const char *value, struct conf_list *list
 	if (line == NULL)
 		return no_memory(r);
 	list->line = line;
-	text = strdup(value);
+	text = text_of(r, key, value);
 	if (text == NULL)
 		return no_memory(r);
 	list->item[list->n] = text;
@@ -252,7 +265,8 @@ static int set_value(struct reading *r, const struct conf_key *key, const char *
 	case CONF_PATH:
 		return set_text(r, key, value, at);
 	case CONF_LIST:
-		return list_add(r, value, at);
+	case CONF_PATHS:
+		return list_add(r, key, value, at);
 	case CONF_SIZE:
 	case CONF_DURATION:
 	case CONF_NUMBER:
@@ -268,7 +282,7 @@ static int set_value(struct reading *r, const struct conf_key *key, const char *
 void conf_release(const struct conf_key *keys, void *target)
 {
 	for (const struct conf_key *key = keys; key->name != NULL; key++) {
-		if (key->type == CONF_LIST) {
+		if (is_list(key)) {
 			list_release(member(key, target));
 		} else if (key->type == CONF_TEXT || key->type == CONF_PATH) {
 			char **text = member(key, target);
@@ -346,10 +360,10 @@ static int set_key(struct reading *r, const char *name, const char *value)
 	if (key->name == NULL)
 		return unknown_key(r, name);
 	seen = &r->seen[key - r->keys];
-	if (*seen != 0 && key->type != CONF_LIST)
+	if (*seen != 0 && !is_list(key))
 		return conf_error(r->e, r->path, r->line, name, "stands in line %u already", *seen);
 	/* The first item that the file gives takes the place of the default. */
-	if (*seen == 0 && key->type == CONF_LIST)
+	if (*seen == 0 && is_list(key))
 		list_release(member(key, r->target));
 	*seen = r->line;
 	return set_value(r, key, value);
@@ -545,26 +559,49 @@ int conf_read(const char *path, const struct conf_schema *schema, void *target,
 	return rc;
 }
 
-/* The line of KEY before the first section of FILE; 0: none, or several to choose from. */
-static unsigned find_line(struct span file, struct span key)
+/* TEXT begins with VALUE as PATH means it, as in "cert.key: no such file". */
+static bool is_about(const char *path, struct span value, const char *text)
+{
+	char *given = span_dup(value);
+	char *meant = given != NULL ? path_of(path, given) : NULL;
+	size_t n = meant != NULL ? strlen(meant) : 0;
+	bool about = n > 0 && strncmp(text, meant, n) == 0 && (text[n] == ':' || text[n] == ' ');
+
+	free(meant);
+	free(given);
+	return about;
+}
+
+/*
+ * The line of KEY before the first section of FILE, which is that of PATH; of
+ * several the one whose value TEXT is about. 0: none, or several to choose from.
+ */
+static unsigned find_line(const char *path, struct span file, struct span key, const char *text)
 {
 	struct reading r = { .rest = file };
-	unsigned found = 0;
+	unsigned found = 0, n = 0, about = 0, n_about = 0;
 
 	while (r.rest.n > 0) {
 		struct span line = take_line(&r);
 		const uint8_t *equals;
+		size_t at;
 
 		if (line.n > 0 && line.p[0] == '[')
 			break;
 		equals = line.n > 0 ? memchr(line.p, '=', line.n) : NULL;
-		if (equals == NULL || !span_eq(trim(span_of(line.p, (size_t)(equals - line.p))), key))
+		at = equals != NULL ? (size_t)(equals - line.p) : 0;
+		if (equals == NULL || !span_eq(trim(span_of(line.p, at)), key))
 			continue;
-		if (found != 0)
-			return 0;
+		n++;
 		found = r.line;
+		if (is_about(path, trim(span_after(line, at + 1)), text)) {
+			n_about++;
+			about = r.line;
+		}
 	}
-	return found;
+	if (n == 1)
+		return found;
+	return n_about == 1 ? about : 0;
 }
 
 int conf_blame(struct err_text *e, int code, const char *path)
@@ -579,7 +616,7 @@ int conf_blame(struct err_text *e, int code, const char *path)
 	key = span_of(e->text, strcspn(e->text, " "));
 	buf_init(&file, FILE_MAX + READ_SIZE);
 	if (key.n > 0 && e->text[key.n] == ' ' && read_file(path, &file, &ignored) == 0)
-		line = find_line(buf_view(&file), key);
+		line = find_line(path, buf_view(&file), key, e->text + key.n + 1);
 	buf_free(&file);
 	return line != 0 ? err_prefix(e, code, "%s:%u", path, line) : code;
 }
@@ -609,6 +646,7 @@ static bool same_value(const struct conf_key *key, const void *a, const void *b)
 	case CONF_PATH:
 		return same_text(*(char *const *)(const void *)x, *(char *const *)(const void *)y);
 	case CONF_LIST:
+	case CONF_PATHS:
 		return same_list((const void *)x, (const void *)y);
 	case CONF_SIZE:
 	case CONF_DURATION:

@@ -24,6 +24,7 @@ enum conf_type {
 	CONF_BOOL,     /* bool: yes or no */
 	CONF_CHOICE,   /* unsigned: index into choices */
 	CONF_PATH,     /* char *; as CONF_TEXT; a relative one is taken from the file's folder */
+	CONF_PATHS,    /* struct conf_list of such paths; the key may repeat */
 };
 
 struct conf_list {
@@ -82,8 +83,9 @@ int conf_error(struct err_text *e, const char *path, unsigned line, const char *
 
 /*
  * For errors about a file or directory that PATH names, met when it is used. Where E's text
- * begins with the name of a key and a blank ("key cert.key: ..."), and PATH has that key once
- * before its first section, E gets the file and the line before it; else it stays. Returns CODE.
+ * begins with the name of a key and a blank ("key cert.key: ..."), E gets the file and the line
+ * before it where PATH has that key before its first section: once, or several times and once with
+ * this value. Else it stays. Returns CODE.
  */
 int conf_blame(struct err_text *e, int code, const char *path);
 

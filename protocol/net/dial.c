@@ -37,6 +37,7 @@ struct dial {
 	struct tls_config *tls; /* one reference; NULL for a UNIX socket */
 	bool allow_private;
 	char *unix_path;
+	unsigned identity;
 	struct span (*early)(void *ctx);
 	void *early_ctx;
 	void (*done)(void *ctx, int error, struct stream *stream, const char *why);
@@ -173,14 +174,19 @@ static int connecting_socket(const struct address *a)
 /* Takes FD over. 0 or an error of the stream. */
 static int start_stream(struct dial *d, int fd, struct stream **out)
 {
-	struct span early = d->early != NULL ? d->early(d->early_ctx) : span_of(NULL, 0);
+	const struct tls_target to = {
+		.domain = d->domain,
+		.alpn = locate_alpn(d->service),
+		.identity = d->identity,
+		.early = d->early != NULL ? d->early(d->early_ctx) : span_of(NULL, 0),
+	};
+	ssize_t n = (ssize_t)to.early.n;
 	int rc;
 
 	if (d->unix_path == NULL)
-		return tls_connect_early(d->loop, fd, d->tls, d->domain, locate_alpn(d->service),
-		                         early, out);
+		return tls_connect_to(d->loop, fd, d->tls, &to, out);
 	rc = stream_plain_create(d->loop, fd, out);
-	if (rc == 0 && early.n > 0 && stream_write(*out, early.p, early.n) != (ssize_t)early.n) {
+	if (rc == 0 && n > 0 && stream_write(*out, to.early.p, to.early.n) != n) {
 		stream_free(*out);
 		rc = ERR_NOMEM;
 	}
@@ -337,6 +343,7 @@ struct dial *dial_start(struct loop *l, const char *domain, enum locate_service 
 	d->allow_private = options->allow_private;
 	d->done = done;
 	d->ctx = ctx;
+	d->identity = options->identity;
 	d->early = options->early;
 	d->early_ctx = options->early_ctx;
 	if (options->unix_path == NULL)

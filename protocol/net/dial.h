@@ -12,6 +12,7 @@
 struct dial_options {
 	struct locator *locator;
 	struct tls_config *tls;       /* client side; held while dialling and by the stream */
+	unsigned identity;            /* which of its certificates is shown (tls_config_choose) */
 	/* May connect to private addresses that DNS names (a pinned route always may). */
 	bool allow_private;
 	uint64_t timeout_us;          /* for all of it; 0: 20 s */
@@ -24,7 +25,7 @@ struct dial_options {
 	size_t n_literals;
 	/*
 	 * Asked at each address's turn: the first octets that the stream says, which may be repeated
-	 * (tls_connect_early); the same each time, whichever address answers. NULL: none.
+	 * (struct tls_target); the same each time, whichever address answers. NULL: none.
 	 */
 	struct span (*early)(void *ctx);
 	void *early_ctx;

@@ -481,8 +481,9 @@ int tls_accept(struct loop *l, int fd, struct tls_config *c, const char *const *
 	return tls_start(t, l, fd, out);
 }
 
-static int set_target(struct tls_stream *t, const char *domain, const char *alpn)
+static int set_target(struct tls_stream *t, const struct tls_target *to)
 {
+	const char *domain = to->domain, *alpn = to->alpn;
 	unsigned char wire[256];
 	size_t n = strlen(alpn);
 	SSL_SESSION *session;
@@ -496,9 +497,13 @@ static int set_target(struct tls_stream *t, const char *domain, const char *alpn
 	if (t->domain == NULL || t->protocol == NULL
 	    || SSL_set_alpn_protos(t->ssl, wire, (unsigned)n + 1) != 0
 	    || SSL_set_tlsext_host_name(t->ssl, domain) != 1
-	    || X509_VERIFY_PARAM_set1_host(SSL_get0_param(t->ssl), domain, 0) != 1)
+	    || X509_VERIFY_PARAM_set1_host(SSL_get0_param(t->ssl), domain, 0) != 1
+	    || buf_add(&t->plain, to->early.p, to->early.n) < 0
+	    || tls_own_show(t->config, t->ssl, to->identity) < 0)
 		return ERR_NOMEM;
-	session = tls_sessions_take(t->config->sessions, domain, alpn);
+	t->early_octets = to->early.n;
+	t->identity = to->identity;
+	session = tls_sessions_take(t->config->sessions, domain, alpn, t->identity);
 	if (session != NULL) {
 		SSL_set_session(t->ssl, session); /* refused: a full handshake it is */
 		SSL_SESSION_free(session);
@@ -509,17 +514,17 @@ static int set_target(struct tls_stream *t, const char *domain, const char *alpn
 int tls_connect(struct loop *l, int fd, struct tls_config *c, const char *domain,
                 const char *alpn, struct stream **out)
 {
-	return tls_connect_early(l, fd, c, domain, alpn, span_of(NULL, 0), out);
+	const struct tls_target to = { .domain = domain, .alpn = alpn };
+
+	return tls_connect_to(l, fd, c, &to, out);
 }
 
-int tls_connect_early(struct loop *l, int fd, struct tls_config *c, const char *domain,
-                      const char *alpn, struct span early, struct stream **out)
+int tls_connect_to(struct loop *l, int fd, struct tls_config *c, const struct tls_target *to,
+                   struct stream **out)
 {
 	struct tls_stream *t = tls_new(c);
-	int rc = t == NULL ? ERR_NOMEM : set_target(t, domain, alpn);
+	int rc = t == NULL ? ERR_NOMEM : set_target(t, to);
 
-	if (rc == 0)
-		rc = buf_add(&t->plain, early.p, early.n);
 	if (rc < 0) {
 		if (t != NULL)
 			tls_release(&t->base);
@@ -527,7 +532,6 @@ int tls_connect_early(struct loop *l, int fd, struct tls_config *c, const char *
 		close(fd);
 		return rc;
 	}
-	t->early_octets = early.n;
 	SSL_set_connect_state(t->ssl);
 	return tls_start(t, l, fd, out);
 }

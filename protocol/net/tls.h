@@ -15,6 +15,10 @@ struct tls_config;
 struct tls_options {
 	const char *certificate; /* PEM chain; NULL for a client without */
 	const char *key;
+	/* Further ones, the files of each pair in the same place. A server shows the first of all that
+	 * covers the name asked for (SNI), else CERTIFICATE; a client what tls_target says. */
+	const char *const *more_certificates, *const *more_keys;
+	size_t n_more;
 	const char *ca_file;     /* PEM; NULL: the system's store */
 	bool server;
 	/* Server: ask for a certificate; a missing or bad one does not end the handshake. */
@@ -35,10 +39,15 @@ int tls_config_create(const struct tls_options *options, struct tls_config **out
 struct tls_config *tls_config_hold(struct tls_config *c);
 void tls_config_drop(struct tls_config *c); /* NULL is fine */
 
-/* When the configuration's own certificate ends (microseconds since 1970), 0 for none. */
-uint64_t tls_config_expires_us(const struct tls_config *c);
-/* Whether it covers DOMAIN (a warning at start when not). */
+/* When the first of the configuration's own certificates ends (microseconds since 1970), and WHICH
+ * that is (from 0 on; may be NULL). 0: there is none. */
+uint64_t tls_config_expires_us(const struct tls_config *c, unsigned *which);
+/* Whether one covers DOMAIN (a warning at start when not). */
 bool tls_config_covers(const struct tls_config *c, const char *domain);
+/* How many there are. */
+size_t tls_config_count(const struct tls_config *c);
+/* Which one is shown for DOMAIN: its number, from 0 on. */
+unsigned tls_config_choose(const struct tls_config *c, const char *domain);
 
 /*
  * Client: the tickets that an earlier run left in PATH, where they belong to the same CA file. One
@@ -61,13 +70,20 @@ int tls_accept(struct loop *l, int fd, struct tls_config *c, const char *const *
 int tls_connect(struct loop *l, int fd, struct tls_config *c, const char *domain,
                 const char *alpn, struct stream **out);
 
-/*
- * The same, with the first octets that the stream says, before all that is written to it. They go
- * with the first flight where a ticket allows it, so that a server may act on them before the
- * handshake is over, and more than once when somebody repeats them: see wire/early.h. Else, and
- * when the server does not take them so, they go after the handshake.
- */
-int tls_connect_early(struct loop *l, int fd, struct tls_config *c, const char *domain,
-                      const char *alpn, struct span early, struct stream **out);
+struct tls_target {
+	const char *domain; /* sent as SNI and must be covered by the server's certificate */
+	const char *alpn;
+	unsigned identity; /* the own certificate that is shown, see tls_config_choose */
+	/*
+	 * The first octets that the stream says, before all that is written to it. They go with the
+	 * first flight where a ticket allows it, so that a server may act on them before the handshake
+	 * is over, and more than once when somebody repeats them: see wire/early.h. Else, and when the
+	 * server does not take them so, they go after the handshake.
+	 */
+	struct span early;
+};
+/* The same with more to say. */
+int tls_connect_to(struct loop *l, int fd, struct tls_config *c, const struct tls_target *to,
+                   struct stream **out);
 
 #endif

@@ -1,10 +1,7 @@
 /* The TLS settings that many streams share: certificate, trust, and OpenSSL's switches. */
-#include <errno.h>
-#include <fcntl.h>
 #include <openssl/err.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "net/tls_core.h"
 
@@ -16,73 +13,6 @@
 #define SUITES "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
 #define READ_BUFFER ((size_t)32 * 1024) /* octets of one recv; held only while octets come */
 
-static const char *openssl_reason(void)
-{
-	const char *reason = ERR_reason_error_string(ERR_peek_last_error());
-
-	return reason != NULL ? reason : "no reason given";
-}
-
-/* OpenSSL's words for a missing file are hard to read. */
-static int check_readable(const char *what, const char *path, struct err_text *e)
-{
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-
-	if (fd < 0)
-		return err_set(e, ERR_CONFIG, "%s %s: %s", what, path, strerrordesc_np(errno));
-	close(fd);
-	return 0;
-}
-
-/* In place of a prompt at the terminal. */
-static int no_passphrase(char *out, int cap, int writing, void *ctx)
-{
-	(void)out;
-	(void)cap;
-	(void)writing;
-	*(bool *)ctx = true;
-	return -1;
-}
-
-static int load_own(SSL_CTX *ctx, const struct tls_options *options, struct err_text *e)
-{
-	bool asked = false;
-	int rc;
-
-	if (options->certificate == NULL) {
-		if (options->server)
-			return err_set(e, ERR_CONFIG, "a TLS server needs a certificate");
-		return 0;
-	}
-	if (options->key == NULL)
-		return err_set(e, ERR_CONFIG, "certificate %s has no key beside it",
-		               options->certificate);
-	rc = check_readable("certificate", options->certificate, e);
-	if (rc == 0)
-		rc = check_readable("key", options->key, e);
-	if (rc < 0)
-		return rc;
-	if (SSL_CTX_use_certificate_chain_file(ctx, options->certificate) != 1)
-		return err_set(e, ERR_CONFIG, "certificate %s: no PEM certificate chain (%s)",
-		               options->certificate, openssl_reason());
-	SSL_CTX_set_default_passwd_cb(ctx, no_passphrase);
-	SSL_CTX_set_default_passwd_cb_userdata(ctx, &asked);
-	rc = SSL_CTX_use_PrivateKey_file(ctx, options->key, SSL_FILETYPE_PEM);
-	SSL_CTX_set_default_passwd_cb_userdata(ctx, NULL);
-	if (rc != 1 && asked)
-		return err_set(e, ERR_CONFIG, "key %s is encrypted: keep it in plain, mode 0600",
-		               options->key);
-	/* Either call may be the one that finds that the two do not match. */
-	if ((rc != 1 && ERR_GET_REASON(ERR_peek_last_error()) == X509_R_KEY_VALUES_MISMATCH)
-	    || (rc == 1 && SSL_CTX_check_private_key(ctx) != 1))
-		return err_set(e, ERR_CONFIG, "key %s does not belong to certificate %s",
-		               options->key, options->certificate);
-	if (rc != 1)
-		return err_set(e, ERR_CONFIG, "key %s: no PEM private key (%s)", options->key,
-		               openssl_reason());
-	return 0;
-}
-
 static int load_trust(SSL_CTX *ctx, const struct tls_options *options, struct err_text *e)
 {
 	int rc;
@@ -90,15 +20,15 @@ static int load_trust(SSL_CTX *ctx, const struct tls_options *options, struct er
 	if (options->ca_file == NULL) {
 		if (SSL_CTX_set_default_verify_paths(ctx) != 1)
 			return err_set(e, ERR_CONFIG, "the system's CA certificates: %s",
-			               openssl_reason());
+			               tls_own_reason());
 		return 0;
 	}
-	rc = check_readable("ca-file", options->ca_file, e);
+	rc = tls_own_readable("ca-file", options->ca_file, e);
 	if (rc < 0)
 		return rc;
 	if (SSL_CTX_load_verify_file(ctx, options->ca_file) != 1)
 		return err_set(e, ERR_CONFIG, "ca-file %s: no PEM certificate (%s)",
-		               options->ca_file, openssl_reason());
+		               options->ca_file, tls_own_reason());
 	return 0;
 }
 
@@ -150,12 +80,28 @@ static int select_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_n
 	return SSL_TLSEXT_ERR_ALERT_FATAL;
 }
 
+/* The certificate that the client wants to see; where there is none, the first. */
+static int on_server_name(SSL *ssl, int *alert, void *ctx)
+{
+	const char *name = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name);
+	const struct tls_config *c = ctx;
+
+	if (name == NULL || tls_own_show(c, ssl, tls_config_choose(c, name)) == 0)
+		return SSL_TLSEXT_ERR_OK;
+	*alert = SSL_AD_INTERNAL_ERROR;
+	return SSL_TLSEXT_ERR_ALERT_FATAL;
+}
+
 static int set_server(struct tls_config *c, const struct tls_options *options, struct err_text *e)
 {
 	SSL_CTX *ctx = c->ctx;
 
 	SSL_CTX_set_client_hello_cb(ctx, require_alpn, NULL);
 	SSL_CTX_set_alpn_select_cb(ctx, select_alpn, NULL);
+	if (c->n_own > 1) {
+		SSL_CTX_set_tlsext_servername_callback(ctx, on_server_name);
+		SSL_CTX_set_tlsext_servername_arg(ctx, c);
+	}
 	/* Tickets hold all there is to a session, the client's certificate with its check too. */
 	SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
 	/* A client that hangs up on the answer to its early data gets no new one: these must do. */
@@ -180,7 +126,8 @@ static int on_ticket(SSL *ssl, SSL_SESSION *session)
 
 	t->got_ticket = true;
 	if (t->verified)
-		tls_sessions_put(t->config->sessions, t->domain, t->protocol, session);
+		tls_sessions_put(t->config->sessions, t->domain, t->protocol, t->identity,
+		                 session);
 	return 0;
 }
 
@@ -211,7 +158,7 @@ static int set_all(struct tls_config *c, const struct tls_options *options, stru
 	                         | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_NO_AUTO_CHAIN);
 	SSL_CTX_set_read_ahead(c->ctx, 1);
 	SSL_CTX_set_default_read_buffer_len(c->ctx, READ_BUFFER);
-	rc = load_own(c->ctx, options, e);
+	rc = tls_own_load(c, options, e);
 	if (rc < 0)
 		return rc;
 	return options->server ? set_server(c, options, e) : set_client(c, options, e);
@@ -254,21 +201,8 @@ void tls_config_drop(struct tls_config *c)
 	if (c == NULL || atomic_fetch_sub_explicit(&c->refs, 1, memory_order_acq_rel) != 1)
 		return;
 	SSL_CTX_free(c->ctx);
+	tls_own_free(c);
 	tls_hellos_free(c->hellos);
 	tls_sessions_free(c->sessions);
 	free(c);
-}
-
-uint64_t tls_config_expires_us(const struct tls_config *c)
-{
-	const X509 *own = SSL_CTX_get0_certificate(c->ctx);
-
-	return own == NULL ? 0 : tls_verify_time_us(X509_get0_notAfter(own));
-}
-
-bool tls_config_covers(const struct tls_config *c, const char *domain)
-{
-	X509 *own = SSL_CTX_get0_certificate(c->ctx);
-
-	return own != NULL && tls_verify_covers(own, domain);
 }

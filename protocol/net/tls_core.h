@@ -13,10 +13,19 @@
 struct tls_sessions;
 struct tls_hellos;
 
+/* A certificate of our own, with what proves it. */
+struct tls_own {
+	X509 *certificate;
+	EVP_PKEY *key;
+	STACK_OF(X509) *chain; /* may be NULL */
+};
+
 /* Nothing but REFS changes once it is made; SESSIONS and HELLOS guard themselves. */
 struct tls_config {
 	SSL_CTX *ctx;
 	atomic_uint refs;
+	struct tls_own *own; /* the first is that of CTX too */
+	size_t n_own;
 	bool ask_client;
 	bool early;                    /* a client's: may send early data */
 	struct tls_hellos *hellos;     /* of a server that takes early data, else NULL */
@@ -36,6 +45,7 @@ struct tls_stream {
 	struct buf ahead;             /* server: early data that came before `opened` */
 	size_t early_octets;          /* client: so many of `plain` may be early data */
 	bool early_sent;              /* client: they were, taken or not */
+	unsigned identity;            /* client: which of the own certificates it shows */
 	bool early_over;              /* server: all early data were read, if there were any */
 	bool drained;      /* SSL_read found nothing more in the socket */
 	bool wants_out;    /* SSL_read must write first, and the output buffer is full */
@@ -45,6 +55,17 @@ struct tls_stream {
 	int socket_errno;  /* reading the socket failed so */
 	char *why;         /* the certificate's fault, for people */
 };
+
+/* --- tls_own.c: certificates that we show --------------------------------------------------- */
+
+/* Loads all that OPTIONS name, the first into c->ctx. 0, or ERR_CONFIG, ERR_NOMEM with E filled. */
+int tls_own_load(struct tls_config *c, const struct tls_options *options, struct err_text *e);
+void tls_own_free(struct tls_config *c);
+/* SSL, made of c->ctx, shows number I. 0 or ERR_NOMEM. */
+int tls_own_show(const struct tls_config *c, SSL *ssl, unsigned i);
+/* OpenSSL's reason for what failed last, and whether a file can be read. */
+const char *tls_own_reason(void);
+int tls_own_readable(const char *what, const char *path, struct err_text *e);
 
 /* --- tls_verify.c: certificates of peers ------------------------------------------------- */
 
@@ -99,13 +120,14 @@ int tls_tickets_trust(const struct tls_options *options, unsigned char trust[32]
 
 int tls_sessions_create(struct tls_sessions **out); /* 0 or ERR_NOMEM */
 void tls_sessions_free(struct tls_sessions *x);     /* NULL is fine */
-/* Keeps a copy for connections to DOMAIN that speak PROTOCOL. Any thread. */
+/* Keeps a copy for connections to DOMAIN that speak PROTOCOL and show IDENTITY. Any thread. */
 void tls_sessions_put(struct tls_sessions *x, const char *domain, const char *protocol,
-                      SSL_SESSION *session);
+                      unsigned identity, SSL_SESSION *session);
 /* The newest that can still be used, now the caller's: a ticket is used once (RFC 8446 appendix
  * C.4), so that connections cannot be told to be the same client's. NULL: none. Any thread. */
-SSL_SESSION *tls_sessions_take(struct tls_sessions *x, const char *domain, const char *protocol);
-/* Calls SHOW for the N newest at most, oldest first, under the lock. */
+SSL_SESSION *tls_sessions_take(struct tls_sessions *x, const char *domain, const char *protocol,
+                               unsigned identity);
+/* Calls SHOW for the N newest of identity 0 at most, oldest first, under the lock. */
 void tls_sessions_show(struct tls_sessions *x, size_t n,
                        void (*show)(void *ctx, const char *domain, const char *protocol,
                                     SSL_SESSION *session),

@@ -16,6 +16,7 @@ struct slot {
 	SSL_SESSION *session; /* NULL: free */
 	char *domain;
 	char *protocol;
+	unsigned identity;
 	uint64_t age; /* higher is newer */
 };
 
@@ -72,13 +73,14 @@ static struct slot *set_of(struct tls_sessions *x, const char *domain, const cha
 }
 
 void tls_sessions_put(struct tls_sessions *x, const char *domain, const char *protocol,
-                      SSL_SESSION *session)
+                      unsigned identity, SSL_SESSION *session)
 {
 	/* A copy: the connection that got the ticket goes on to use and change its own. */
 	struct slot fresh = {
 		.session = SSL_SESSION_dup(session),
 		.domain = strdup(domain),
 		.protocol = strdup(protocol),
+		.identity = identity,
 	};
 	struct slot *set, *worst;
 
@@ -113,7 +115,8 @@ static bool usable(const SSL_SESSION *session)
 	       && peer != NULL && tls_verify_in_time(peer);
 }
 
-SSL_SESSION *tls_sessions_take(struct tls_sessions *x, const char *domain, const char *protocol)
+SSL_SESSION *tls_sessions_take(struct tls_sessions *x, const char *domain, const char *protocol,
+                               unsigned identity)
 {
 	SSL_SESSION *found = NULL;
 	struct slot *set;
@@ -125,6 +128,7 @@ SSL_SESSION *tls_sessions_take(struct tls_sessions *x, const char *domain, const
 
 		for (size_t i = 0; i < WAYS; i++)
 			if (set[i].session != NULL && (best == NULL || set[i].age > best->age)
+			    && set[i].identity == identity
 			    && strcmp(set[i].domain, domain) == 0
 			    && strcmp(set[i].protocol, protocol) == 0)
 				best = &set[i];
@@ -162,7 +166,7 @@ static const struct slot *next_after(const struct tls_sessions *x, uint64_t age)
 		for (size_t j = 0; j < WAYS; j++) {
 			const struct slot *slot = &x->slots[i][j];
 
-			if (slot->session != NULL && slot->age > age
+			if (slot->session != NULL && slot->identity == 0 && slot->age > age
 			    && (best == NULL || slot->age < best->age))
 				best = slot;
 		}

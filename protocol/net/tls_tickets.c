@@ -104,7 +104,7 @@ static bool load_one(struct tls_sessions *x, struct span *rest)
 		SSL_SESSION_free(session);
 		return false;
 	}
-	tls_sessions_put(x, name, speaks, session);
+	tls_sessions_put(x, name, speaks, 0, session);
 	SSL_SESSION_free(session);
 	return true;
 }

@@ -62,7 +62,7 @@ static bool needs_tls(const struct daemon *d)
 
 static void warn_of_expiry(const struct tls_config *tls)
 {
-	uint64_t expires = tls_config_expires_us(tls);
+	uint64_t expires = tls_config_expires_us(tls, NULL);
 	char text[32];
 
 	if (expires == 0 || expires > clock_now_us() + EXPIRY_WARNING_US)

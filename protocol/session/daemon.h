@@ -116,8 +116,19 @@ int daemon_writer_attach(struct loop *l, struct writer *w, struct writer_client 
 void daemon_writer_detach(void *attachment);
 
 /*
- * Whether certificate, key and CA file load and belong together: 0, or an error
- * with E filled. A DOMAIN that the certificate does not cover is an error when
+ * The certificates and keys that PATH names: one key for each certificate. 0, or ERR_CONFIG with E
+ * saying where one is missing.
+ */
+struct conf_list;
+int daemon_pair_certificates(const char *path, const struct conf_list *certificates,
+                             const struct conf_list *keys, struct err_text *e);
+/* Puts them into OUT, which borrows them. */
+void daemon_name_certificates(const struct conf_list *certificates, const struct conf_list *keys,
+                              struct tls_options *out);
+
+/*
+ * Whether certificates, keys and CA file load and belong together: 0, or an error
+ * with E filled. A DOMAIN that no certificate covers is an error when
  * STRICT (`run --check`), else a warning in the log: peers who ask for that domain
  * will refuse this daemon, the others are served.
  */

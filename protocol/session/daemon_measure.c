@@ -96,7 +96,7 @@ static void measure_configuration(struct daemon *d, struct metrics *m)
 
 	pthread_mutex_lock(&d->lock);
 	if (d->tls != NULL)
-		expires_us = tls_config_expires_us(d->tls);
+		expires_us = tls_config_expires_us(d->tls, NULL);
 	pthread_mutex_unlock(&d->lock);
 	if (expires_us != 0) {
 		metrics_family(m, METRICS_GAUGE, "im2000_certificate_expires_timestamp_seconds",

@@ -22,7 +22,7 @@ enum { SECTIONS_MAX = 50 };
 struct values {
 	char *text;
 	char *path;
-	struct conf_list list;
+	struct conf_list list, paths;
 	uint64_t size, duration, number;
 	bool yes;
 	unsigned choice;
@@ -36,6 +36,7 @@ static const struct conf_key keys[] = {
 	{ .name = "name", .type = CONF_TEXT, .offset = AT(text), .initial = "x" },
 	{ .name = "data", .type = CONF_PATH, .offset = AT(path), .initial = "y" },
 	{ .name = "domain", .type = CONF_LIST, .offset = AT(list), .initial = "z" },
+	{ .name = "certificate", .type = CONF_PATHS, .offset = AT(paths), .initial = "z" },
 	{ .name = "max-message", .type = CONF_SIZE, .offset = AT(size), .min = 1, .max = 1 << 30 },
 	{ .name = "lifetime", .type = CONF_DURATION, .offset = AT(duration), .min = 60 },
 	{ .name = "workers", .type = CONF_NUMBER, .offset = AT(number), .max = 64 },

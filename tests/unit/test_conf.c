@@ -31,6 +31,7 @@ struct head {
 struct account {
 	char *mailbox;
 	char *file;
+	struct conf_list files;
 	uint64_t limit;
 };
 
@@ -60,6 +61,7 @@ static const struct conf_key account_keys[] = {
 	  .required = true },
 	{ .name = "file", .type = CONF_PATH, .offset = offsetof(struct account, file),
 	  .initial = "default.txt" },
+	{ .name = "files", .type = CONF_PATHS, .offset = offsetof(struct account, files) },
 	{ .name = "limit", .type = CONF_SIZE, .offset = offsetof(struct account, limit),
 	  .initial = "1K" },
 	{ 0 },
@@ -214,6 +216,8 @@ static void test_sections(void **state)
 	          "[account home]\n"
 	          "mailbox = bob@b.example\n"
 	          "limit = 2K\n"
+	          "files = a b\n"
+	          "files = /etc/a\n"
 	          "  [ account a longer name than fifty octets: \xc3\xbc, at work ]  \n"
 	          "file = /etc/pass word\n"
 	          "mailbox = bob@c.example\n",
@@ -224,6 +228,11 @@ static void test_sections(void **state)
 	assert_int_equal(accounts[0].limit, 2048);
 	snprintf(want, sizeof want, "%s/default.txt", dir);
 	assert_string_equal(accounts[0].file, want);
+	assert_int_equal(accounts[0].files.n, 2);
+	snprintf(want, sizeof want, "%s/a b", dir);
+	assert_string_equal(accounts[0].files.item[0], want);
+	assert_string_equal(accounts[0].files.item[1], "/etc/a");
+	assert_int_equal(accounts[1].files.n, 0);
 	assert_string_equal(titles[1], "a longer name than fifty octets: \xc3\xbc, at work");
 	assert_string_equal(accounts[1].mailbox, "bob@c.example");
 	assert_string_equal(accounts[1].file, "/etc/pass word");
@@ -252,7 +261,7 @@ static const struct {
 	{ "mailbox = x\n", "P:1: \"mailbox\" is no key here (allowed: data, name, domain, listen, "
 	                   "max-message, lifetime, workers, port, allow-private, unverified)" },
 	{ "data = x\n[account a]\ndata = y\n",
-	  "P:3: \"data\" is no key here (allowed: mailbox, file, limit)" },
+	  "P:3: \"data\" is no key here (allowed: mailbox, file, files, limit)" },
 	{ "Data = x\n", NULL },
 	{ "data x = y\n", NULL },
 	{ "max-message = huge\n",
@@ -408,6 +417,11 @@ static void test_conf_blame(void **state)
 		{ "key = a\n", "", NULL },
 		{ "= a\n", " bad", NULL },
 		{ "key = a\nkey = b\n", "key a: bad", NULL },
+		{ "key = /a\nkey = /b\n", "key /b: bad", ":2: key /b: bad" },
+		{ "key = /a\nkey = /a b\n", "key /a is", ":1: key /a is" },
+		{ "key = /a\nkey = /a\n", "key /a: bad", NULL },
+		{ "key = /a\nkey = /b\n", "key /c: bad", NULL },
+		{ "key = /a\n", "key /c: bad", ":1: key /c: bad" },
 		{ "data = x\n[other]\nkey = a\n", "key a: bad", NULL },
 		{ "", "key a: bad", NULL },
 	};

@@ -65,8 +65,8 @@ static void test_defaults(void **state)
 	assert_int_equal(c.domains.n, 1);
 	assert_string_equal(c.domains.item[0], "b.example");
 	assert_string_equal(c.data, data);
-	assert_string_equal(c.certificate, "/etc/b/cert.pem");
-	assert_string_equal(c.key, key);
+	assert_string_equal(c.certificate.item[0], "/etc/b/cert.pem");
+	assert_string_equal(c.key.item[0], key);
 	assert_null(c.ca_file);
 	assert_int_equal(c.dns_servers.n, 0);
 	assert_int_equal(c.workers, 0);

@@ -84,7 +84,7 @@ static void test_defaults(void **state)
 	snprintf(wanted, sizeof wanted, "%s/data", p->dir);
 	assert_string_equal(c.data, wanted);
 	snprintf(wanted, sizeof wanted, "%s/cert.pem", p->dir);
-	assert_string_equal(c.certificate, wanted);
+	assert_string_equal(c.certificate.item[0], wanted);
 	assert_null(c.ca_file);
 	assert_int_equal(c.route.n, 0);
 	assert_int_equal(c.n_routes, 0);

@@ -1,13 +1,18 @@
 /* TLS: certificates at both ends, over full and over resumed handshakes. */
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <time.h>
+#include <unistd.h>
 #include <cmocka.h>
 
 #include "base/clock.h"
+#include "certs.h"
 #include "net/tls_core.h"
 #include "tls_pair.h"
 
@@ -213,6 +218,155 @@ static void test_resumption_after_the_certificate_ended(void **state)
 	}
 }
 
+/* --- several certificates ------------------------------------------------------------------ */
+
+static struct tls_config *many_config(bool server, bool ask_client, const char *const names[],
+                                      size_t n)
+{
+	static char paths[8][256];
+	const char *certificates[4], *keys[4];
+	struct tls_options options = {
+		.ca_file = certs_path("ca.pem"),
+		.server = server,
+		.ask_client = ask_client,
+		.more_certificates = certificates + 1,
+		.more_keys = keys + 1,
+		.n_more = n - 1,
+	};
+	struct tls_config *c;
+	struct err_text e;
+
+	for (size_t i = 0; i < n; i++) {
+		char file[64];
+
+		snprintf(file, sizeof file, "%s.pem", names[i]);
+		snprintf(paths[2 * i], sizeof paths[0], "%s", certs_path(file));
+		snprintf(file, sizeof file, "%s.key", names[i]);
+		snprintf(paths[2 * i + 1], sizeof paths[0], "%s", certs_path(file));
+		certificates[i] = paths[2 * i];
+		keys[i] = paths[2 * i + 1];
+	}
+	options.certificate = certificates[0];
+	options.key = keys[0];
+	if (tls_config_create(&options, &c, &e) < 0)
+		fail_msg("%s", e.text);
+	return c;
+}
+
+/* The server has one for each domain; the client asks by name, and meets that one alone. */
+static void test_server_chooses_by_name(void **state)
+{
+	static const char *const names[] = { "many", "chained", "wild", "other" };
+	static const struct {
+		const char *domain;
+		const char *why; /* NULL: it is the right one */
+	} cases[] = {
+		{ "x.example", NULL },   { "v.example", NULL },     { "a.example", NULL },
+		{ "A.Example", NULL },   { "mail.b.example", NULL }, { "o.example", NULL },
+		{ "b.example", "certificate is for x.example, y.example, z.example and 2 more" },
+		{ "q.o.example", "certificate is for x.example" },
+	};
+	struct tls_config *server = many_config(true, false, names, 4);
+	struct tls_config *client = pair_config(NULL, false, false);
+
+	(void)state;
+	assert_int_equal(tls_config_count(server), 4);
+	for (int again = 0; again < 2; again++) /* then by tickets */
+		for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+			struct pair p = { .server.say = "y" };
+
+			pair_run(&p, server, client, cases[i].domain, pair_protocols[0]);
+			if (cases[i].why == NULL) {
+				if (!p.client.opened)
+					fail_msg("%s: %s", cases[i].domain, p.client.why);
+				assert_int_equal(reused(p.client.s), again);
+				run_for(5);
+			} else if (strstr(p.client.why, cases[i].why) != p.client.why) {
+				fail_msg("%s: %s", cases[i].domain, p.client.why);
+			}
+			pair_free(&p);
+		}
+	tls_config_drop(server);
+	tls_config_drop(client);
+}
+
+/* No name: the first. Such a client is not ours, but it may be met. */
+static void test_client_without_a_name(void **state)
+{
+	static const char *const names[] = { "many", "right" };
+	static const unsigned char alpn[] = "\016im2000-msoap/1";
+	struct tls_config *server = many_config(true, false, names, 2);
+	SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
+	SSL *ssl = SSL_new(ctx);
+	struct end e = { .l = l };
+	X509 *met;
+	int fd[2];
+
+	(void)state;
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fd), 0);
+	assert_int_equal(tls_accept(l, fd[0], server, pair_protocols, &e.s), 0);
+	stream_set_handler(e.s, &pair_handler, &e);
+	fcntl(fd[1], F_SETFL, O_NONBLOCK);
+	assert_int_equal(SSL_set_fd(ssl, fd[1]), 1);
+	assert_int_equal(SSL_set_alpn_protos(ssl, alpn, sizeof alpn - 1), 0);
+	SSL_set_connect_state(ssl);
+	for (int i = 0; i < 20000 && SSL_do_handshake(ssl) != 1; i++)
+		run_for(1);
+	met = SSL_get0_peer_certificate(ssl);
+	assert_non_null(met);
+	assert_true(tls_verify_covers(met, "x.example"));
+	SSL_free(ssl);
+	SSL_CTX_free(ctx);
+	close(fd[1]);
+	end_free(&e);
+	tls_config_drop(server);
+}
+
+/* A store shows the one that speaks for its sender, over full handshakes and resumed ones. */
+static void test_client_shows_the_one_wanted(void **state)
+{
+	static const char *const names[] = { "right", "wild", "other" };
+	static const struct {
+		const char *speaks_for, *covers, *not;
+	} cases[] = {
+		{ "a.example", "a.example", "o.example" },
+		{ "x.b.example", "y.b.example", "a.example" },
+		{ "o.example", "o.example", "a.example" },
+		{ "stranger.example", "a.example", "o.example" }, /* the first */
+	};
+	struct tls_config *server = pair_config("many", true, true);
+	struct tls_config *client = many_config(false, false, names, 3);
+
+	(void)state;
+	for (int again = 0; again < 2; again++)
+		for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+			const struct tls_target to = {
+				.domain = "x.example",
+				.alpn = pair_protocols[0],
+				.identity = tls_config_choose(client, cases[i].speaks_for),
+			};
+			struct pair p = { .server.say = "y", .waiting = 2 };
+			int fd[2];
+
+			p.client.l = p.server.l = l;
+			p.client.waiting = p.server.waiting = &p.waiting;
+			assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fd), 0);
+			assert_int_equal(tls_accept(l, fd[0], server, pair_protocols, &p.server.s), 0);
+			stream_set_handler(p.server.s, &pair_handler, &p.server);
+			assert_int_equal(tls_connect_to(l, fd[1], client, &to, &p.client.s), 0);
+			stream_set_handler(p.client.s, &pair_handler, &p.client);
+			loop_run(l);
+			run_for(5);
+			/* The ticket of the last case is that of the first: the same certificate. */
+			assert_int_equal(reused(p.server.s), again > 0 || i == 3);
+			assert_true(stream_peer_covers(p.server.s, cases[i].covers));
+			assert_false(stream_peer_covers(p.server.s, cases[i].not));
+			pair_free(&p);
+		}
+	tls_config_drop(server);
+	tls_config_drop(client);
+}
+
 /* Tickets are kept apart by domain and protocol, and each is used once. */
 static void test_tickets_are_kept_apart(void **state)
 {
@@ -254,6 +408,9 @@ int main(void)
 {
 #define CASE(f) cmocka_unit_test_setup_teardown(f, pair_setup, pair_teardown)
 	const struct CMUnitTest tests[] = {
+		CASE(test_server_chooses_by_name),
+		CASE(test_client_without_a_name),
+		CASE(test_client_shows_the_one_wanted),
 		CASE(test_server_certificates),
 		CASE(test_client_certificates),
 		CASE(test_client_certificate_not_asked),

@@ -372,7 +372,7 @@ static bool resumes_from(const char *path, const char *ca, struct tls_config *se
 		ask(server, client, &was_taken);
 	} else {
 		SSL_SESSION *session =
-		    tls_sessions_take(client->sessions, "a.example", pair_protocols[0]);
+		    tls_sessions_take(client->sessions, "a.example", pair_protocols[0], 0);
 
 		was_taken = session != NULL;
 		SSL_SESSION_free(session);
@@ -407,7 +407,7 @@ static void test_tickets_in_a_file(void **state)
 	/* All tickets used: the file says so. */
 	for (int i = 0; i < 8; i++)
 		SSL_SESSION_free(
-		    tls_sessions_take(client->sessions, "a.example", pair_protocols[0]));
+		    tls_sessions_take(client->sessions, "a.example", pair_protocols[0], 0));
 	assert_int_equal(tls_config_save_tickets(client, path), 0);
 	assert_false(resumes_from(path, "ca.pem", server));
 	assert_int_equal(tls_config_save_tickets(client, "/nowhere/tickets"), 0); /* nothing new */

@@ -26,6 +26,7 @@ static const struct cert_spec specs[] = {
 	{ .name = "self", .dns = "a.example", .issuer = CERT_SELF },
 	{ .name = "nameless", .common = "a.example" },
 	{ .name = "wild", .dns = "*.b.example" },
+	{ .name = "other", .dns = "o.example" },
 	{ .name = "partial", .dns = "a*.b.example" },
 	{ .name = "ends-soon", .dns = "a.example", .to_seconds = 3600 },
 };

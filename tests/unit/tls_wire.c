@@ -84,11 +84,12 @@ void wire_get_tickets(struct tls_config *server, struct tls_config *client)
 void wire_connect_early(struct pair *p, struct tls_config *server, struct tls_config *client,
                         const int fd[2], struct span early)
 {
+	const struct tls_target to = { "a.example", pair_protocols[0], 0, early };
+
 	p->client.l = p->server.l = l;
 	p->client.waiting = p->server.waiting = &p->waiting;
 	p->waiting = 1000; /* nobody stops the loop */
-	assert_int_equal(tls_connect_early(l, fd[0], client, "a.example", pair_protocols[0], early,
-	                                   &p->client.s), 0);
+	assert_int_equal(tls_connect_to(l, fd[0], client, &to, &p->client.s), 0);
 	stream_set_handler(p->client.s, &pair_handler, &p->client);
 	if (server == NULL)
 		return;
