@@ -4,6 +4,7 @@
  */
 #include <string.h>
 
+#include "base/clock.h"
 #include "notify/db_index.h"
 #include "notify/db_internal.h"
 
@@ -164,12 +165,13 @@ int db_posting_look(struct db *db, struct kv_txn *t, const struct db_posting *p,
 }
 
 /*
- * Gives N cursors: the first to *FIRST. Never under the time: an agent that begins anew, or from a
- * backup, goes on above the cursors that mail programs have of before.
+ * Gives N cursors: the first to *FIRST. They are the time, as far as they can be: nobody learns
+ * from his own what others get, or when; and an agent that begins anew, or from a backup, goes on
+ * above the cursors that mail programs have of before.
  */
-static int take_cursors(struct db *db, struct kv_txn *t, size_t n, uint64_t now_us, uint64_t *first)
+static int take_cursors(struct db *db, struct kv_txn *t, size_t n, uint64_t *first)
 {
-	uint64_t last;
+	uint64_t last, now_us = clock_now_us();
 	int r = db_meta_get(db, t, "cursor", &last);
 
 	*first = last + 1 > now_us ? last + 1 : now_us;
@@ -206,7 +208,7 @@ static int posting_write(struct db *db, struct kv_txn *t, struct db_posting *p)
 		.submitter = p->submitter,
 		.n = p->n,
 	};
-	int r = take_cursors(db, t, p->n, p->received_us, &piece.first);
+	int r = take_cursors(db, t, p->n, &piece.first);
 
 	if (r != 0) {
 		return r;
@@ -307,7 +309,7 @@ int db_notice_withdraw(struct db *db, struct kv_txn *t, struct db_notice *n)
 		r = db_announcement_refer(db, t, n->announcement, 1);
 	}
 	if (r == 0 && (r = db_notice_remove(db, t, n->mailbox, n->cursor)) == 0 &&
-	    (r = take_cursors(db, t, 1, n->received_us, &piece.first)) == 0) {
+	    (r = take_cursors(db, t, 1, &piece.first)) == 0) {
 		n->cursor = piece.first;
 		n->withdrawn = true;
 		r = add_piece(db, t, &piece, &entry, origin);

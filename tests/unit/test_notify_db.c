@@ -121,22 +121,32 @@ static void test_withdraw(void **state)
 	inrig_sound(f);
 }
 
-/* A cursor is never under the time, so that those of a lost database are all below. */
+/* A cursor is the time, or what follows the last one: what others get does not show in it. */
 static void test_cursors(void **state)
 {
 	struct inrig *f = *state;
 	uint32_t bob = inrig_mailbox(f, "bob@b.example");
 	struct note note = { "alice@a.example", "bob@b.example", 1, 0 };
-	struct db_notice n[2];
+	const uint64_t began = inrig_now_us;
+	struct db_notice n[4];
 
-	inrig_now_us = 50 * CLOCK_DAY_US;
+	inrig_mailbox(f, "eve@b.example");
 	inrig_notify(f, &note);
+	inrig_notify(f, &(struct note) { "alice@a.example", "eve@b.example", 1, 0 });
+	inrig_notify(f, &(struct note) { "alice@a.example", "eve@b.example", 2, 0 });
+	inrig_now_us = began + 5000;
 	note.id = 2;
-	inrig_now_us = 40 * CLOCK_DAY_US; /* a clock that was set back */
 	inrig_notify(f, &note);
-	assert_int_equal(inrig_notices(f, bob, n, 2), 2);
-	assert_int_equal(n[0].cursor, 50 * CLOCK_DAY_US);
-	assert_int_equal(n[1].cursor, 50 * CLOCK_DAY_US + 1);
+	inrig_now_us = began - 5000; /* set back: they rise all the same */
+	note.id = 3;
+	inrig_reopen(f);
+	inrig_notify(f, &note);
+	inrig_now_us = began + 9000;
+	inrig_withdraw(f, "bob@b.example", 1);
+	assert_int_equal(inrig_notices(f, bob, n, 4), 3);
+	assert_int_equal(n[0].cursor, began + 5000);
+	assert_int_equal(n[1].cursor, began + 5001);
+	assert_int_equal(n[2].cursor, began + 9000);
 	inrig_sound(f);
 }
 

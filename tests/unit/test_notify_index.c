@@ -13,6 +13,7 @@
 
 #include <cmocka.h>
 
+#include "base/clock.h"
 #include "notify/db_index.h"
 #include "notify/db_internal.h"
 #include "tempdir.h"
@@ -32,10 +33,17 @@ struct fixture {
 static const struct db_options options = { .create = true, .no_sync = true,
 	                                   .map_size = 1ULL << 30 };
 
+/* Long ago, so that each cursor is the one after the last. */
+static uint64_t long_ago(void)
+{
+	return 1;
+}
+
 static int setup(void **state)
 {
 	struct fixture *f = calloc(1, sizeof *f);
 
+	clock_set_source(long_ago, NULL);
 	f->dir = tempdir_make();
 	f->random = 1;
 	f->next = 1;
@@ -50,6 +58,7 @@ static int teardown(void **state)
 {
 	struct fixture *f = *state;
 
+	clock_set_source(NULL, NULL);
 	db_close(f->db);
 	tempdir_remove(f->dir);
 	free(f->of);
