@@ -142,7 +142,9 @@ class Grown:
         before = r.cpu_seconds(self.store.process.pid)
         result = run(*arguments)
         spent = r.cpu_seconds(self.store.process.pid) - before
-        self.found.setdefault(key, []).append(1e6 / result["per_second"])
+        # One at a time, half of them tell what it costs; the mean, who else wanted the core.
+        cost = result["p50_us"] if key in ("lone", "one") else 1e6 / result["per_second"]
+        self.found.setdefault(key, []).append(cost)
         self.found.setdefault(key + "-cpu", []).append(1e6 * spent / result["operations"])
         self.found["memory"] = [self.store.memory() / 1024]
 
@@ -151,8 +153,8 @@ class Grown:
 
 
 GROWING = (("submit", Grown.submit, 50, "a submission of 4 KiB, 50 at once"),
-           ("lone", Grown.submit, 1, "a submission of 4 KiB, 1 at once"),
-           ("one", Grown.pull_one_by_one, 5000, "a pull of 200 octets, each waits for the last"),
+           ("lone", Grown.submit, 1, "a submission of 4 KiB, 1 at once, p50"),
+           ("one", Grown.pull_one_by_one, 20000, "a pull of 200 octets, 1 at once, p50"),
            ("pull", Grown.pull, 20000, "a pull of 200 octets, pipelined"))
 
 
