@@ -193,6 +193,48 @@ static void check_leaf(struct span message, const struct mime_part *part)
 	check(decode_body_end(&d, true) == 0);
 }
 
+/* What is told of the first octets must be true of them all: of ALL[N], and of sections. */
+static void check_so_far(const struct mime_parser *p, size_t size, const struct mime_part *all,
+                         size_t n_all)
+{
+	static const char *const sections[] = { "", "HEADER", "TEXT", "1", "1.MIME", "2", "1.1",
+		                                "2.HEADER" };
+	static struct mime_part room[PARTS];
+	size_t n = mime_so_far(p, size, room);
+
+	check(n <= n_all);
+	for (size_t i = 0; i < n; i++) {
+		check(room[i].header_at == all[i].header_at && room[i].body_at == all[i].body_at);
+		check(room[i].parent == all[i].parent && room[i].kind == all[i].kind);
+		check(room[i].end_at == UINT64_MAX || room[i].end_at == all[i].end_at);
+		check(room[i].kind == MIME_LEAF || (i + 1 < n && room[i + 1].parent == i));
+	}
+	for (size_t i = 0; i < sizeof sections / sizeof sections[0]; i++) {
+		struct span section = span_str(sections[i]);
+		uint64_t at, length, last_at, last_length;
+		int rc = mime_section_so_far(p, size, room, section, &at, &length);
+
+		if (rc != ERR_AGAIN)
+			check(mime_section(all, n_all, section, &last_at, &last_length) == rc &&
+			      at == last_at && length == last_length);
+	}
+}
+
+static void check_early(struct span message, const struct mime_part *all, size_t n, size_t cap)
+{
+	static struct mime_part parts[PARTS];
+	static struct mime_parser p;
+	size_t step = message.n / 16 + 1;
+
+	mime_begin(&p, parts, cap);
+	for (size_t at = 0; at < message.n; at += step) {
+		check_so_far(&p, message.n, all, n);
+		mime_feed(&p, span_of(message.p + at,
+		                      step < message.n - at ? step : message.n - at));
+	}
+	check_so_far(&p, message.n, all, n);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static struct mime_part parts[PARTS], other[PARTS];
@@ -211,6 +253,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		check(parse(message, step, other, cap) == n);
 		check(memcmp(parts, other, n * sizeof parts[0]) == 0);
 	}
+	check_early(message, parts, n, cap);
 	memset(other, 0, sizeof other);
 	check(mime_pack(parts, n, record, sizeof record, &used) == 0);
 	check(mime_unpack(span_of(record, used), other, PARTS, &n2) == 0 && n2 == n);

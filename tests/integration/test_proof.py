@@ -7,6 +7,7 @@ import os
 import harness
 import pulls
 import wire
+from people import Case
 from pulls import BLOCK
 
 TEXT = b"Hello Bob, the picture.\r\n"
@@ -344,6 +345,31 @@ class Proof(pulls.Played):
         self.assertEqual(self.read("--part", "1", number=3).stdout,
                          TEXT.replace(b"\r\n", b"\n"))
         self.assertEqual([f["offset"] for f in self.retrieved()][-2:], [0, 0])
+
+
+class Honest(Case):
+    """The real store."""
+
+    def test_read_status(self):
+        """Parts and headers are not all of it, whatever else stands in their blocks; all is."""
+        self.two()
+        self.alice.run("send", stdin=compose(PICTURE * 6), text=False)
+        url = self.alice.json("status")[0]["url"]
+        self.settled(url)
+        self.assertEqual(len(self.bob.json("list")), 1)
+
+        def status():
+            return self.alice.json("status", url)[0]["read"]
+        self.bob.run("structure", "1")
+        self.assertEqual(status(), "unread")
+        for arguments in ([], ["--headers"], ["--part", "1"], ["--part", "3"], ["--part", "2"],
+                          ["--part", "TEXT"]):
+            out = self.bob.run("read", "1", *arguments, text=False).stdout
+            if arguments == ["--part", "2"]:
+                self.assertEqual(out, PICTURE * 6)
+            harness.wait_for("it shows", lambda: status() == "readHeaders")
+        self.bob.run("read", "1", "--raw")
+        harness.wait_for("it shows", lambda: status() == "readAll")
 
 
 if __name__ == "__main__":
