@@ -244,6 +244,9 @@ class Readdress(Msoap):
     def test_series_with_kills(self):
         """Thousands of recipients in several commands, of which a crash cuts some off."""
         self.two()
+        self.agent.stop()
+        self.agent.set(**{"unknown-rate": 0})
+        self.agent.start()
         names = [f"r{i}@b.example" for i in range(6000)]
         with self.store.originator("alice") as client:
             sent = submit(client, message("many"), "bob@b.example")["id"]
