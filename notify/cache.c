@@ -25,6 +25,7 @@
 #include "session/spool.h"
 
 #define BUCKET_BITS 14
+#define EVICT_BATCH 64  /* files that are removed while others wait for the lock */
 #define DISK_BLOCK 4096 /* what a file takes is counted in these */
 
 struct cache_file {
@@ -126,16 +127,34 @@ static void evict(struct cache *c)
 	c->evicted++;
 }
 
-/* Idle files go until OCTETS more fit, and a FILES more. False: what is left is in use. */
-static bool make_room(struct cache *c, uint64_t octets, uint64_t files)
+/*
+ * Idle files go until OCTETS more fit, and FILES more. 0; ERR_FULL: what is left is in use;
+ * ERR_AGAIN: there is more to do, and others want the lock.
+ */
+static int make_room(struct cache *c, uint64_t octets, uint64_t files)
 {
-	while (c->octets + octets > c->limit || c->files + files > CACHE_FILES_MAX) {
+	for (unsigned i = 0; i < EVICT_BATCH; i++) {
+		if (c->octets + octets <= c->limit && c->files + files <= CACHE_FILES_MAX) {
+			return 0;
+		}
 		if (c->oldest == NULL) {
-			return false;
+			return ERR_FULL;
 		}
 		evict(c);
 	}
-	return true;
+	return ERR_AGAIN;
+}
+
+/* The same to its end; the lock, which is held, is let go between batches. */
+static int make_all_room(struct cache *c, uint64_t octets, uint64_t files)
+{
+	int r;
+
+	while ((r = make_room(c, octets, files)) == ERR_AGAIN) {
+		pthread_mutex_unlock(&c->lock);
+		pthread_mutex_lock(&c->lock);
+	}
+	return r;
 }
 
 /* The next start finds by a file's time which were used last. */
@@ -216,7 +235,7 @@ void cache_let_go(struct cache *c, struct cache_file *x)
 			release(c, x);
 		} else {
 			list_add(c, x);
-			(void)make_room(c, 0, 0); /* the limit may have fallen */
+			(void)make_room(c, 0, 0); /* the limit may have fallen since */
 		}
 	}
 	pthread_mutex_unlock(&c->lock);
@@ -295,7 +314,7 @@ int cache_reserve(struct cache_filling *f, uint64_t octets, struct err_text *e)
 		r = err_set(e, ERR_TOO_BIG,
 		            "the message has %llu octets, more than the agent's cache takes (%llu)",
 		            (unsigned long long)octets, (unsigned long long)c->limit);
-	} else if (!make_room(c, room, 1)) {
+	} else if (make_all_room(c, room, 1) != 0) {
 		r = err_set(e, ERR_FULL, "all of the agent's cache is in use");
 	} else {
 		c->octets += room;
@@ -410,7 +429,9 @@ static int adopt_all(struct cache *c, struct err_text *e)
 		}
 	}
 	free(seen);
-	(void)make_room(c, 0, 0);
+	pthread_mutex_lock(&c->lock);
+	(void)make_all_room(c, 0, 0);
+	pthread_mutex_unlock(&c->lock);
 	c->evicted = 0;
 	return r < 0 ? r : 0;
 }
@@ -460,7 +481,7 @@ void cache_resize(struct cache *c, uint64_t limit)
 {
 	pthread_mutex_lock(&c->lock);
 	c->limit = limit;
-	(void)make_room(c, 0, 0);
+	(void)make_all_room(c, 0, 0);
 	pthread_mutex_unlock(&c->lock);
 }
 

@@ -91,6 +91,7 @@ static void test_all_keys(void **state)
 	                                     "[account two words]\nmailbox = bob@b.example\n"
 	                                     "notify-domain = n.example\nnotify-login = bobby\n"
 	                                     "notify-password-file = secret\n"
+	                                     "fetch-via = agent-or-store\n"
 	                                     "store-domain = S.example.\nstore-login = robert\n"
 	                                     "store-password-command = echo pass; echo more\n"
 	                                     "[account b]\nmailbox = carol@c.example\n"),
@@ -105,6 +106,8 @@ static void test_all_keys(void **state)
 	assert_string_equal(a->store_domain, "s.example");
 	assert_string_equal(a->identity, "bobby n.example");
 	assert_true(config_receives(a) && config_sends(a));
+	assert_int_equal(a->fetch_via, CONFIG_VIA_AGENT_OR_STORE);
+	assert_int_equal(c.accounts[1].fetch_via, CONFIG_VIA_STORE);
 
 	assert_int_equal(config_find(&c, NULL, &a, &e), 0);
 	assert_ptr_equal(a, &c.accounts[0]);

@@ -200,6 +200,27 @@ static void test_order(void **state)
 	cache_close(c);
 }
 
+/* More than go at once, for a single message; and when the limit falls. */
+static void test_many(void **state)
+{
+	struct cache *c = open_cache(*state, 1000 * KIB);
+
+	for (unsigned i = 0; i < 250; i++) {
+		assert_int_equal(put(c, sample(i, 10, 0)), 0);
+	}
+	assert_int_equal(put(c, sample(250, 200 * KIB, 0)), 0);
+	check_stats(c, 201, 1000 * KIB);
+	assert_false(has(c, sample(49, 10, 0)));
+	assert_true(has(c, sample(50, 10, 0)));
+	cache_resize(c, 300 * KIB);
+	check_stats(c, 26, 300 * KIB);
+	assert_int_equal(files(*state), 26);
+	cache_close(c);
+	c = open_cache(*state, 4 * KIB);
+	check_stats(c, 1, 4 * KIB);
+	cache_close(c);
+}
+
 static void test_too_big(void **state)
 {
 	struct cache *c = open_cache(*state, 40 * KIB);
@@ -473,6 +494,7 @@ int main(void)
 #define TEST(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		TEST(test_in_and_out), TEST(test_order),    TEST(test_too_big),
+		TEST(test_many),
 		TEST(test_sizes_lie),  TEST(test_held),     TEST(test_condemned),
 		TEST(test_restart),    TEST(test_crash),    TEST(test_damage),
 		TEST(test_no_folder),
