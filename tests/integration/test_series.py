@@ -1,5 +1,5 @@
-"""100,000 recipients over 100 domains in one series of readdress commands, with a third of the agents
-down for an hour: every status is right at the end, delivery by delivery."""
+"""100,000 recipients over 100 domains in one series of readdress commands, with a third of the
+agents down for an hour: every status is right at the end, delivery by delivery."""
 
 # builds: plain
 # time-limit: 300
