@@ -161,13 +161,14 @@ GROWING = (("submit", Grown.submit, 50, "a submission of 4 KiB, 50 at once"),
 def growth(rig):
     """Two stores with few and with many messages, measured in turns."""
     steps = (10000, 100000) if rig.quick else (10000, 10000000)
-    print(f"bench: growth: {steps[-1]:,} messages are being written, some minutes",
-          file=sys.stderr)
+    print(f"bench: growth: {steps[-1]:,} messages are being written, a second for each 50,000 or"
+          " so", file=sys.stderr)
+    rounds = 1 if rig.quick else 5
     few, many = [Grown(rig, count) for count in steps]
     os.sync()
     for one in (few, many):
         one.start()
-    for _ in range(1 if rig.quick else 5):
+    for _ in range(rounds):
         for key, run, argument, _ in GROWING:
             for one in (few, many):
                 one.measure(key, run, one, argument)
@@ -179,7 +180,7 @@ def growth(rig):
             rows.append(Row(GROWTH, words, "× the cost", many.median(part) / few.median(part),
                             goal=("value", 1.3), better=-1,
                             note=f"The cost with {many.count:,} messages stored against that with"
-                                 f" {few.count:,}: two stores, in turns, medians of 5."
+                                 f" {few.count:,}: two stores, in turns, medians of {rounds}."
                                  f" Stored are messages of 200 octets, {held / 1e9:.1f} GB in"
                                  " all; pulls go round 1,000 of them, evenly spread."))
     for one in (few, many):
