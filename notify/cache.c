@@ -171,39 +171,43 @@ static void note_use(struct cache_file *x)
 
 /* --- finding -------------------------------------------------------------------------------- */
 
-/* Opens X, which is idle. False: the file is not what was put there. */
-static bool open_idle(struct cache *c, struct cache_file *x)
+/* Opens X, which is idle. 0; ERR_NOT_FOUND: what was put there is not there; ERR_IO. */
+static int open_idle(struct cache *c, struct cache_file *x)
 {
 	char path[PATH_MAX];
 	struct stat st;
 
 	if (cache_name_path(c->dir, &x->key, path) != 0 ||
 	    (x->fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW)) < 0) {
-		return false;
+		return errno == ENOENT || errno == ELOOP ? ERR_NOT_FOUND : ERR_IO;
 	}
 	if (fstat(x->fd, &st) == 0 && S_ISREG(st.st_mode) && (uint64_t)st.st_size == x->size) {
 		/* Somebody else wrote to it, or nobody has checked it yet. */
 		x->checked = x->checked && st.st_mtim.tv_sec == x->used.tv_sec &&
 		             st.st_mtim.tv_nsec == x->used.tv_nsec;
-		return true;
+		return 0;
 	}
 	close(x->fd);
-	return false;
+	return ERR_NOT_FOUND;
 }
 
 struct cache_file *cache_find(struct cache *c, const struct cache_key *key)
 {
 	struct cache_file *x;
+	int r = 0;
 
 	pthread_mutex_lock(&c->lock);
 	x = c->limit == 0 ? NULL : *slot_of(c, key);
 	if (x != NULL && x->holds == 0) {
-		list_remove(c, x);
-		if (!open_idle(c, x)) {
+		r = open_idle(c, x);
+		if (r != ERR_IO) {
+			list_remove(c, x);
+		}
+		if (r == ERR_NOT_FOUND) {
 			forget(c, x);
 			release(c, x);
-			x = NULL;
 		}
+		x = r == 0 ? x : NULL;
 	}
 	if (x != NULL) {
 		x->holds++;

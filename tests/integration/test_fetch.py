@@ -12,7 +12,7 @@ import harness
 import pulls
 import wire
 
-# builds: plain asan tsan
+# builds: asan tsan
 
 
 def text(n, seed=b"x"):
@@ -476,6 +476,30 @@ class Together(Case):
         self.store.gate.set()
         self.assertFetches(identity, message)
         self.assertEqual(len(self.store.asked), 2)
+
+    def test_limits(self):
+        """Sixteen readers of one mailbox wait, and eight pulls from one store are under way."""
+        messages = [text(1000, b"%d" % i) for i in range(17)]
+        cursors = [self.cursor(self.announce(m)) for m in messages]
+        readers = [self.kept(self.agent.reader("bob")) for _ in cursors]
+        self.store.gate.clear()
+        for n, (reader, cursor) in enumerate(zip(readers, cursors)):
+            reader.send("fetch", cursor=cursor, type="all", offset=0, length=0)
+            harness.wait_for("it is asked", lambda n=n: self.count(
+                'fetches_total{result="miss"}') == n + 1)
+        readers[-1].recv().expect("tryLater")
+        harness.wait_for("eight are asked for", lambda: len(self.store.asked) == 8)
+        # Another mailbox is no part of that; its pull waits for the same store.
+        eve = self.announce(text(1000, b"eve"), "eve")
+        cursor = self.cursor(eve, "eve")
+        self.reader("eve").send("fetch", cursor=cursor, type="all", offset=0, length=0)
+        harness.wait_for("she is asked", lambda: self.count(
+            'fetches_total{result="miss"}') == 18)
+        self.assertEqual(len(self.store.asked), 8)
+        self.store.gate.set()
+        for reader, message in zip(readers, messages[:-1]):
+            self.assertEqual(reader.recv().expect("ok").data["data"], message)
+        self.reader("eve").recv().expect("ok")
 
     def test_stop(self):
         """A reader who waits does not keep the agent from stopping."""

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -467,6 +468,23 @@ static void test_damage(void **state)
 	cache_close(c);
 }
 
+/* Without a descriptor to open it a message is not handed out, and not given up. */
+static void test_no_descriptor(void **state)
+{
+	struct cache *c = open_cache(*state, 100 * KIB);
+	struct rlimit before, none;
+
+	assert_int_equal(put(c, sample(1, 9 * KIB, 0)), 0);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+	none = before;
+	none.rlim_cur = 0;
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+	assert_null(cache_find(c, &sample(1, 9 * KIB, 0)->key));
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+	assert_true(has(c, sample(1, 9 * KIB, 0)));
+	cache_close(c);
+}
+
 static void test_no_folder(void **state)
 {
 	struct lines lines = { 0 };
@@ -497,7 +515,7 @@ int main(void)
 		TEST(test_many),
 		TEST(test_sizes_lie),  TEST(test_held),     TEST(test_condemned),
 		TEST(test_restart),    TEST(test_crash),    TEST(test_damage),
-		TEST(test_no_folder),
+		TEST(test_no_folder),  TEST(test_no_descriptor),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
