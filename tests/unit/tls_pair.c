@@ -139,18 +139,47 @@ void end_free(struct end *e)
 
 struct loop *l;
 
-static void stop_loop(void *ctx)
+/* Both ends live in this process: what one of them said is there in the next turn. */
+#define TURNS 30
+
+struct stay {
+	struct loop_hook hook;
+	unsigned turns; /* to come */
+	bool time_over, stopped;
+};
+
+static void on_turn(struct loop_hook *hook)
 {
-	loop_stop(ctx);
+	struct stay *s = (struct stay *)(void *)((char *)hook - offsetof(struct stay, hook));
+
+	if (s->turns > 0)
+		s->turns--;
+	if (s->turns > 0) {
+		loop_again(l);
+	} else if (s->time_over && !s->stopped) {
+		s->stopped = true; /* once: hooks run after the loop's end, too */
+		loop_stop(l);
+	}
+}
+
+static void on_time(void *ctx)
+{
+	struct stay *s = ctx;
+
+	s->time_over = true;
+	s->turns++;
 }
 
 void run_for(unsigned ms)
 {
+	struct stay s = { .hook = { .run = on_turn, .rank = 30 }, .turns = TURNS };
 	struct loop_timer *t;
 
-	assert_int_equal(loop_timer_create(l, stop_loop, l, &t), 0);
+	assert_int_equal(loop_timer_create(l, on_time, &s, &t), 0);
 	loop_timer_start(t, ms * 1000ULL);
+	loop_hook_add(l, &s.hook);
 	loop_run(l);
+	loop_hook_remove(l, &s.hook);
 	loop_timer_free(t);
 }
 

@@ -44,6 +44,8 @@ int pair_teardown(void **state);
 int pair_group_setup(void **state); /* makes the certificates */
 int pair_group_teardown(void **state);
 
+/* So long at least, and for so many turns that what both ends have to say to one another is said,
+ * whatever else the machine does. */
 void run_for(unsigned ms);
 
 /* Starts both ends on a socket pair; pair_run also runs until each is open or closed. */
