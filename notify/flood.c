@@ -28,7 +28,8 @@ struct entry {
 
 struct flood {
 	uint8_t secret[SECRET_SIZE]; /* nobody can choose names that meet in one set */
-	uint64_t origin_ns, address_ns, unknown_ns; /* one notification's time; 0: no limit */
+	/* One notification's time; 0: no limit. */
+	_Atomic uint64_t origin_ns, address_ns, unknown_ns;
 	pthread_mutex_t lock;
 	struct entry entry[SETS][WAYS];
 };
@@ -36,6 +37,13 @@ struct flood {
 static uint64_t time_of_one(uint32_t minute)
 {
 	return minute == 0 ? 0 : CLOCK_MINUTE_US * 1000 / minute;
+}
+
+void flood_change(struct flood *f, const struct flood_limits *limits)
+{
+	f->origin_ns = time_of_one(limits->origin_minute);
+	f->address_ns = time_of_one(limits->address_minute);
+	f->unknown_ns = time_of_one(limits->unknown_minute);
 }
 
 int flood_create(const struct flood_limits *limits, struct flood **out)
@@ -46,9 +54,7 @@ int flood_create(const struct flood_limits *limits, struct flood **out)
 		return ERR_NOMEM;
 	}
 	random_octets(f->secret, sizeof f->secret);
-	f->origin_ns = time_of_one(limits->origin_minute);
-	f->address_ns = time_of_one(limits->address_minute);
-	f->unknown_ns = time_of_one(limits->unknown_minute);
+	flood_change(f, limits);
 	pthread_mutex_init(&f->lock, NULL);
 	*out = f;
 	return 0;

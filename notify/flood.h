@@ -22,6 +22,8 @@ struct flood_limits {
 };
 
 int flood_create(const struct flood_limits *limits, struct flood **out); /* 0 or ERR_NOMEM */
+/* From now on these. What was sent is owed as it was charged. Any thread. */
+void flood_change(struct flood *f, const struct flood_limits *limits);
 void flood_free(struct flood *f);                                        /* NULL is fine */
 
 /* How long ADDRESS has to wait, in seconds; 0: it may send. Charges nothing. */

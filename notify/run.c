@@ -178,6 +178,15 @@ static struct server_limits limits_of(const struct config *c)
 	return l;
 }
 
+static struct flood_limits flood_limits_of(const struct config *c)
+{
+	return (struct flood_limits) {
+		.origin_minute = (uint32_t)c->origin_rate,
+		.address_minute = (uint32_t)c->address_rate,
+		.unknown_minute = (uint32_t)c->unknown_rate,
+	};
+}
+
 static int check_certificate(const struct config *c, bool strict, struct err_text *e)
 {
 	const struct tls_options options = tls_of(c);
@@ -219,6 +228,7 @@ static int apply(struct running *run, struct daemon *d, struct config *c, struct
 	const struct tls_options tls = tls_of(c), pull_tls = pull_tls_of(c);
 	const struct fetcher_settings pull = pull_settings_of(c);
 	const struct server_limits limits = limits_of(c);
+	const struct flood_limits flood = flood_limits_of(c);
 	struct tls_config *pull_config = NULL;
 	struct app_settings *settings;
 	int r = check_certificate(c, false, e);
@@ -237,6 +247,7 @@ static int apply(struct running *run, struct daemon *d, struct config *c, struct
 		return r;
 	}
 	app_settings_replace(&run->app, settings);
+	flood_change(run->app.flood, &flood);
 	fetcher_configure(run->app.fetcher, pull_config, &pull);
 	log_set_level((enum log_level)c->log_level);
 	daemon_warn_restart(config_keys, &run->config, c);
@@ -308,11 +319,7 @@ static int start(struct app *app, struct config *c, struct err_text *e)
 {
 	/* Never made here: who has no mailboxes answers `noUser`, and senders give up on that. */
 	const struct db_options db = { .create = false, .claimed = true };
-	const struct flood_limits flood = {
-		.origin_minute = (uint32_t)c->origin_rate,
-		.address_minute = (uint32_t)c->address_rate,
-		.unknown_minute = (uint32_t)c->unknown_rate,
-	};
+	const struct flood_limits flood = flood_limits_of(c);
 	struct login_options login = { .failures_minute = (unsigned)c->login_failures };
 	struct app_settings *settings = app_settings_create(c);
 	int r;

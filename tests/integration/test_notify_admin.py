@@ -258,7 +258,8 @@ class Operation(Case):
             "accepted", "noUser", "refused", "full", "tryLater", "unverified")}
         self.assertEqual(set(stats), answered | {
             "mailboxes", "aliases", "announcements", "notifications", "policy-values",
-            "cache-messages", "cache-octets", "file-octets", "free-octets", "readers"})
+            "cache-messages", "cache-octets", "cache-evicted", "fetch-hits", "fetch-misses",
+            "pulled", "pulled-octets", "pulls-failed", "file-octets", "free-octets", "readers"})
         lines = self.agent.admin("stats").stdout.splitlines()
         self.assertEqual([line.split()[0] for line in lines], list(stats))
         done = self.agent.admin("check")

@@ -64,6 +64,25 @@ static void test_origin(void **state)
 	assert_int_equal(flood_origin(f, "a.example", 1), 3600); /* said; it is longer */
 }
 
+/* Other limits, as by SIGHUP: what was sent stays owed. */
+static void test_change(void **state)
+{
+	const struct flood_limits less = { .origin_minute = 1, .address_minute = 1 }, none = { 0 };
+	struct wire_address v4 = { .kind = WIRE_ADDRESS_V4, .u.v4 = { 192, 0, 2, 1 } };
+	struct flood *f = *state;
+
+	flood_change(f, &less);
+	assert_int_equal(flood_origin(f, "a.example", 2), 0);
+	assert_int_equal(flood_origin(f, "a.example", 1), 61);
+	flood_address_charge(f, &v4, 3);
+	assert_int_equal(flood_address_wait(f, &v4), 121);
+	flood_change(f, &none);
+	assert_int_equal(flood_origin(f, "a.example", 1), 0);
+	assert_int_equal(flood_address_wait(f, &v4), 0);
+	flood_change(f, &less);
+	assert_int_equal(flood_origin(f, "a.example", 1), 61);
+}
+
 static void test_address(void **state)
 {
 	struct wire_address v4 = { .kind = WIRE_ADDRESS_V4, .u.v4 = { 192, 0, 2, 1 } }, other = v4;
@@ -247,7 +266,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 #define CASE(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
-		CASE(test_origin), CASE(test_address), CASE(test_no_limit),
+		CASE(test_origin), CASE(test_change), CASE(test_address), CASE(test_no_limit),
 		CASE(test_unknown), CASE(test_many), CASE(test_batches),
 #undef CASE
 	};
