@@ -3,7 +3,8 @@
  * of its own and in a `retrieve` with `wait`. When all are, prints a line and waits for one on
  * standard input (who started this looks at the daemon's memory meanwhile). Then notifies
  * --probes of the mailboxes, one after the other, and prints one JSON object: how long each took
- * from the sending of `notify` to the MUA.
+ * from the sending of `notify` to the MUA. At last one message is for all (`notifyMany`, --batch in a
+ * command): how long it took until each MUA had been told.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,13 +23,14 @@
 struct bench {
 	struct address rnaqp, rnasp;
 	const char *domain, *ca, *cert, *key, *sender, *to, *token;
-	uint64_t count, probes;
+	uint64_t count, probes, batch;
 	struct load *load;
 	struct target *readers, *store;
 	struct mua *muas;
 	struct conn *submitter;
 	uint64_t connected, waiting, probed;
-	struct mua *probe; /* who was notified */
+	struct mua *probe; /* who was notified; NULL: all */
+	uint64_t posted, told; /* of the message for all */
 	uint64_t sent_us, start_us;
 	struct tool_times times;
 };
@@ -104,6 +106,11 @@ static void on_notified(struct mua *m)
 {
 	struct bench *b = m->bench;
 
+	if (b->posted > 0) {
+		if (++b->told == b->count)
+			load_stop(b->load);
+		return;
+	}
 	if (b->probe == NULL)
 		tool_fatal("the mailbox %s was not empty", m->name.text);
 	if (m != b->probe)
@@ -117,6 +124,34 @@ static void on_notified(struct mua *m)
 		load_stop(b->load);
 	else
 		probe(b);
+}
+
+/* One command of the message for all: from mailbox POSTED on. */
+static void post(struct bench *b)
+{
+	struct rnasp_command c = { .kind = RNASP_NOTIFY_MANY };
+	static uint8_t room[64000];
+	struct wire_list_writer w;
+	struct buf frame;
+
+	wire_list_writer_init(&w, room, sizeof room);
+	for (uint64_t i = 0; i < b->batch && b->posted < b->count; i++) {
+		struct mua *m = &b->muas[b->posted++];
+		uint8_t labels[WIRE_LABELS_MAX];
+		struct rnasp_addressee a;
+
+		random_octets(a.id, sizeof a.id);
+		wire_mailbox_from_name(&m->name, labels, &a.recipient);
+		if (rnasp_addressee_append(&w, &a) != 0)
+			tool_fatal("a command takes fewer mailboxes");
+		if (i == 0)
+			ours_notification(&c.u.notify_many.common, b->sender, &m->name, a.id);
+	}
+	c.u.notify_many.addressees = wire_list_view(&w);
+	buf_init(&frame, 0);
+	ours_rnasp(&frame, &c);
+	conn_write(b->submitter, buf_view(&frame).p, frame.n);
+	buf_free(&frame);
 }
 
 /* ---- waiting ------------------------------------------------------------------------ */
@@ -208,6 +243,11 @@ static void run(struct bench *b)
 	probe(b);
 	load_run(b->load, 0);
 	tool_report(b->probes, clock_mono_us() - b->start_us, &b->times);
+	b->sent_us = clock_mono_us();
+	while (b->posted < b->count)
+		post(b);
+	load_run(b->load, 0);
+	tool_report_number("all_us", clock_mono_us() - b->sent_us);
 	tool_report_end();
 	target_free(b->readers);
 	target_free(b->store);
@@ -217,7 +257,7 @@ static void run(struct bench *b)
 
 int main(int argc, char **argv)
 {
-	struct bench b = { .count = 1000, .probes = 500 };
+	struct bench b = { .count = 1000, .probes = 500, .batch = 1000 };
 	const struct tool_option options[] = {
 		{ "rnaqp", TOOL_ADDRESS, &b.rnaqp, true },
 		{ "rnasp", TOOL_ADDRESS, &b.rnasp, true },
@@ -230,6 +270,7 @@ int main(int argc, char **argv)
 		{ "token", TOOL_TEXT, &b.token, true },
 		{ "count", TOOL_NUMBER, &b.count, false },
 		{ "probes", TOOL_NUMBER, &b.probes, false },
+		{ "batch", TOOL_NUMBER, &b.batch, false },
 		{ NULL, 0, NULL, false },
 	};
 	struct target_options readers = { .alpn = "im2000-rnaqp/1" };

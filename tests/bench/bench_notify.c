@@ -4,7 +4,8 @@
  * is a notification.
  *
  * The notifications go to --to with the numbers 0 to --mailboxes less one in turn; each is of a
- * message of its own. --many: `notifyMany` instead, one message to --batch mailboxes.
+ * message of its own. --many: `notifyMany` instead, one message to --batch mailboxes. --hostile:
+ * goes on at full speed whatever the agent answers.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -20,7 +21,7 @@ struct bench {
 	struct address address;
 	const char *domain, *ca, *cert, *key, *sender, *to;
 	uint64_t at_once, count, mailboxes, batch, seconds;
-	bool many;
+	bool many, hostile;
 	struct load *load;
 	struct target *target;
 	struct mailbox *names;
@@ -109,9 +110,12 @@ static void on_response(struct lane *l, struct span body)
 	struct wire_list rest;
 	enum wire_notify_result result;
 
-	ours_rnasp_ok(body, &r);
+	if (!b->hostile)
+		ours_rnasp_ok(body, &r);
+	else if (rnasp_response_decode(body, body.n, &r) != 0)
+		tool_fatal("an answer cannot be read");
 	rest = b->many ? r.u.notify_many.results : r.u.notify.results;
-	while (rnasp_result_next(&rest, &result))
+	while (!b->hostile && rnasp_result_next(&rest, &result))
 		if (result != WIRE_NOTIFY_ACCEPTED)
 			tool_fatal("a notification was not accepted: %s",
 			           wire_notify_result_name(result));
@@ -191,6 +195,7 @@ int main(int argc, char **argv)
 		{ "count", TOOL_NUMBER, &b.count, false },
 		{ "seconds", TOOL_NUMBER, &b.seconds, false },
 		{ "many", TOOL_FLAG, &b.many, false },
+		{ "hostile", TOOL_FLAG, &b.hostile, false },
 		{ NULL, 0, NULL, false },
 	};
 	struct target_options target = { .alpn = "im2000-rnasp/1" };

@@ -103,6 +103,22 @@ class Rig:
                                f" {done.stderr.strip()}")
         return json.loads(done.stdout) if json_output else done.stdout
 
+    def start_tool(self, tool, *arguments):
+        """One that runs beside others; finish_tool waits for it."""
+        return subprocess.Popen(self.command(tool, *arguments), text=True, stdin=subprocess.PIPE,
+                                stdout=subprocess.PIPE, **ours.identity())
+
+    @staticmethod
+    def finish_tool(process, words=None, patience=120):
+        try:
+            out, _ = process.communicate(words, timeout=patience)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise
+        if process.returncode:
+            raise RuntimeError(f"{process.args[0]} failed")
+        return json.loads(out)
+
     def submit(self, store, *arguments, to="bob@b.example", **options):
         return self.tool("bench_submit", "--address", store.address["msoap"], "--domain",
                          store.domains[0], "--ca", self.place.ca, "--account", "alice",

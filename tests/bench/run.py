@@ -34,6 +34,7 @@ PARTS = {
     "trips": rows_trips.trips,
     "listed": rows_notify.listed,
     "notify": rows_notify.throughput,
+    "hostile": rows_notify.hostile,
     "many": rows_notify.many,
     "idle": rows_notify.idle,
     "growth": rows_store.growth,
