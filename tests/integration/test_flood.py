@@ -1,0 +1,108 @@
+"""Floods at the agent: one origin sends at full speed, another's notifications keep their latency."""
+
+import os
+import signal
+import statistics
+import subprocess
+import sys
+import threading
+import time
+
+import harness
+import wire
+from agents import Agent, fresh
+
+# builds: plain asan
+# time-limit: 120
+
+ROUNDS = 7      # of each kind, in turns
+EACH = 15       # notifications of a round
+BATCH = 50      # notifications of one command of the flood
+CONNECTIONS = 16
+WINDOW = 4      # commands under way on one of its connections
+LIMIT = 8       # how often longer it may take. The goal is 2, on a machine that does nothing else
+
+
+def flood(port, ca, cert, key, sender):
+    """Sends the same as fast as it is answered, whatever that is, until it is killed."""
+    notes = [wire.notification(sender.rpartition("@")[2], "eve@b.example", bytes([i]) * 16, sender)
+             for i in range(BATCH)]
+    command = wire.frame(wire.command("rnasp", "notify", {"notifications": notes}))
+
+    def one():
+        with wire.Client("rnasp", ("127.0.0.1", port), "b.example", ca=ca, cert=cert,
+                         key=key) as agent:
+            agent.send_raw(command * WINDOW)
+            while True:
+                agent.read_frame()
+                agent.send_raw(command)
+
+    for _ in range(CONNECTIONS):
+        threading.Thread(target=one).start()
+
+
+class Flood(Agent):
+    # All come from one address here, which is not to be what is counted.
+    settings = {"origin_rate": 3000, "address_rate": 0, "log_level": "error",
+                "metrics": "127.0.0.1:0"}
+
+    def start_flood(self, *covered):
+        cert, key = self.site.authority.issue(*covered, usage="serverAuth")
+        process = subprocess.Popen([
+            sys.executable, "-B", os.path.abspath(__file__), "--flood",
+            str(self.agent.address["rnasp"][1]), self.site.authority.ca, cert, key,
+            "mallory@m.example"])
+        self.addCleanup(process.wait)
+        self.addCleanup(process.kill)
+        return process
+
+    def refused(self, result):
+        return self.agent.metrics().get(
+            'im2000_notify_notifications_total{result="%s"}' % result, 0)
+
+    def latency(self, store):
+        """The median of some, each of which is kept."""
+        took = []
+        for _ in range(EACH):
+            identity = fresh()
+            began = time.monotonic()
+            self.send(store, identity)
+            took.append(time.monotonic() - began)
+        return statistics.median(took)
+
+    def compare(self, flooding, refusal):
+        """How many times longer one origin's notifications take beside FLOODING."""
+        store, reader = self.store("a.example"), self.reader()
+        calm, beside = [], []
+        for _ in range(ROUNDS):
+            flooding.send_signal(signal.SIGSTOP)
+            calm.append(self.latency(store))
+            before = self.refused(refusal)
+            flooding.send_signal(signal.SIGCONT)
+            harness.wait_for("it floods", lambda: self.refused(refusal) > before + 20 * BATCH)
+            beside.append(self.latency(store))
+            self.assertGreater(self.refused(refusal), before + 20 * BATCH)
+            self.assertIsNone(flooding.poll())
+        self.assertEqual(len(self.ids(reader)), min(100, 2 * ROUNDS * EACH))
+        return statistics.median(beside) / statistics.median(calm)
+
+    def check(self, covered, refusal):
+        flooding = self.start_flood(covered)
+        harness.wait_for("it is refused", lambda: self.refused(refusal) > 0)
+        ratio = self.compare(flooding, refusal)
+        print(f"{refusal}: {ratio:.1f} times", file=sys.stderr)
+        self.assertLess(ratio, LIMIT)
+
+    def test_over_its_rate(self):
+        """Proved, for a mailbox that is there, but more than is let in."""
+        self.check("m.example", "tryLater")
+
+    def test_unproved(self):
+        self.check("x.example", "unverified")
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--flood"]:
+        flood(int(sys.argv[2]), *sys.argv[3:])
+    else:
+        harness.main()
