@@ -3,8 +3,8 @@
  * of its own and in a `retrieve` with `wait`. When all are, prints a line and waits for one on
  * standard input (who started this looks at the daemon's memory meanwhile). Then notifies
  * --probes of the mailboxes, one after the other, and prints one JSON object: how long each took
- * from the sending of `notify` to the MUA. At last one message is for all (`notifyMany`, --batch in a
- * command): how long it took until each MUA had been told.
+ * from the sending of `notify` to the MUA. At last one message is for all (`notifyMany`, --batch in
+ * a command): how long it took until each MUA had been told.
  */
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,4 +1,5 @@
-"""Floods at the agent: one origin sends at full speed, another's notifications keep their latency."""
+"""Floods at the agent: one origin sends at full speed, the notifications of another keep their
+latency."""
 
 import os
 import signal
