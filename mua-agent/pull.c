@@ -89,11 +89,10 @@ static int structure_failed(const struct pull *p, int r, struct err_text *e)
 	               number, r == ERR_TOO_BIG ? "too deep or too long" : "broken", number);
 }
 
-/* What the notification says of the parts; none: it says nothing. */
+/* What the notification says of the parts; none: it says nothing, or nothing that can be read. */
 static int read_announced(struct pull *p, struct err_text *e)
 {
 	const struct wire_notification *n = &p->entry.notice;
-	int r;
 
 	if (p->announced != NULL || !n->has_structure) {
 		return 0;
@@ -101,8 +100,10 @@ static int read_announced(struct pull *p, struct err_text *e)
 	if ((p->announced = parts_room()) == NULL) {
 		return err_set(e, ERR_NOMEM, "out of memory");
 	}
-	r = bodystructure_parse(n->structure, p->announced, PARTS_MAX, &p->n_announced);
-	return r == 0 ? 0 : structure_failed(p, r, e);
+	if (bodystructure_parse(n->structure, p->announced, PARTS_MAX, &p->n_announced) != 0) {
+		p->n_announced = 0;
+	}
+	return 0;
 }
 
 /* What the octets so far say. */
@@ -170,12 +171,12 @@ static int check_announced(struct pull *p, struct err_text *e)
 		return 0;
 	}
 	if ((r = find_header(p, &header, e)) != 0 || (r = read_announced(p, e)) != 0 ||
-	    (r = read_own(p, e)) != 0) {
+	    (p->n_announced > 0 && (r = read_own(p, e)) != 0)) {
 		return r;
 	}
 	if (n->has_header && !excerpt_fits(header, n->header)) {
 		lie = "header";
-	} else if (n->has_structure && !same_parts(p)) {
+	} else if (p->n_announced > 0 && !same_parts(p)) {
 		lie = "parts";
 	}
 	p->checked = lie == NULL;
@@ -207,15 +208,17 @@ int pull_parts(struct pull *p, const char *section, const struct bodystructure_p
 	uint64_t at, length;
 	int r;
 
-	if (p->entry.notice.has_structure && !octets_complete(p->octets)) {
-		r = read_announced(p, e);
-		*parts = p->announced;
-		*n = p->n_announced;
+	if ((r = read_announced(p, e)) != 0) {
 		return r;
 	}
+	if (p->n_announced > 0 && !octets_complete(p->octets)) {
+		*parts = p->announced;
+		*n = p->n_announced;
+		return 0;
+	}
 	r = section == NULL ? walk_to_end(p, e) : walk_section(p->walk, section, &at, &length, e);
-	if (r == 0) {
-		r = check_announced(p, e);
+	if (r == 0 && (r = check_announced(p, e)) == 0) {
+		r = read_own(p, e);
 	}
 	*parts = p->own;
 	*n = p->n_own;
@@ -227,10 +230,14 @@ int pull_text(struct pull *p, struct pull_text *out, struct err_text *e)
 	int r;
 
 	*out = (struct pull_text) { .all = true };
-	if (p->entry.notice.has_structure && !octets_complete(p->octets)) {
-		r = pull_parts(p, NULL, &out->parts, &out->n, e);
-		out->text = parts_text(out->parts, out->n);
+	if ((r = read_announced(p, e)) != 0) {
 		return r;
+	}
+	if (p->n_announced > 0 && !octets_complete(p->octets)) {
+		out->parts = p->announced;
+		out->n = p->n_announced;
+		out->text = parts_text(out->parts, out->n);
+		return 0;
 	}
 	/* The first text/plain is it, whatever follows. */
 	while ((r = read_own(p, e)) == 0) {

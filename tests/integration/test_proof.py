@@ -318,6 +318,20 @@ class Proof(pulls.Played):
             self.only(done, "is not what was announced")
             self.assertFalse(os.path.exists(folder))
 
+    def test_too_deep(self):
+        """What no list of parts can be made of still has a header, and is read whole."""
+        deep = b"".join(b"Content-Type: multipart/mixed; boundary=%d\r\n\r\n--%d\r\n" % (i, i)
+                        for i in range(1000, 1040))
+        message = b"Subject: Hello\r\n" + deep + b"\r\nat last\r\n"
+        self.play()
+        self.announce({"message": message}, {"message": message, "structure": "(" * 40},
+                      {"message": message, "structure": "nothing"})
+        for number in (1, 2, 3):
+            self.assertTrue(self.read("--headers", number=number).stdout.startswith(b"Subject: H"))
+            self.assertEqual(self.read("--raw", number=number).stdout, message)
+            self.only(self.bob.run("read", str(number), status=1), "too deep or too long")
+            self.only(self.bob.run("structure", str(number), status=1), "too deep or too long")
+
     def test_nothing_announced(self):
         """No structure in the notification: the parts are found in the octets. No size or no
         digest: there is nothing to check a range against, and all is pulled."""
