@@ -257,6 +257,18 @@ static void check_message_extents(struct check *c, const struct db_message *m)
 		say(c, "message %llu: its header is longer than the message", LL(m->number));
 }
 
+static void check_message_octets(struct check *c, const struct db_message *m)
+{
+	int rc;
+
+	check_message_extents(c, m);
+	rc = db_message_digest_check(c->db, c->t, m);
+	if (rc == ERR_MALFORMED)
+		say(c, "message %llu: its octets have another digest", LL(m->number));
+	else if (rc != 0)
+		c->error = rc;
+}
+
 /* What db_message_put keeps: submission, archive and expiry. */
 static void check_message_entries(struct check *c, const struct db_message *m)
 {
@@ -283,17 +295,7 @@ static void check_message_deliveries(struct check *c, const struct db_message *m
 {
 	uint32_t n = 0, readers = 0;
 
-	for (uint32_t i = 0; i < m->recipients; i++) {
-		struct db_key key = db_key64_32(m->number, i);
-		struct db_delivery d;
-		struct span value;
-
-		if (!there(c, DB_DELIVERY, &key, &value))
-			continue;
-		n++;
-		if (db_delivery_decode(db_key_span(&key), value, &d) == 0)
-			readers += d.pinned && !d.withdrawn;
-	}
+	c->error = db_deliveries_count(c->db, c->t, m, &n, &readers);
 	if (n != m->recipients)
 		say(c, "message %llu: %u of %u deliveries are there", LL(m->number), n,
 		    m->recipients);
@@ -307,6 +309,7 @@ static void check_message(struct check *c, struct span key, struct span value)
 	struct db_key same = db_key64(kv_get_u64(key.p));
 	struct span content;
 	struct db_message m;
+	const char *fault;
 	struct usage *u;
 
 	if (db_message_decode(key, value, &m) != 0) {
@@ -320,7 +323,12 @@ static void check_message(struct check *c, struct span key, struct span value)
 	else if (db_content_decode(content, &m) != 0)
 		say_damaged(c, DB_CONTENT, key);
 	else
-		check_message_extents(c, &m);
+		check_message_octets(c, &m);
+	if ((fault = db_message_fault(&m)) != NULL)
+		say(c, "message %llu: %s", LL(m.number), fault);
+	if (m.account == 0 || m.account >= c->next_account)
+		say(c, "message %llu: of account %u, whose number was never given", LL(m.number),
+		    m.account);
 	check_message_entries(c, &m);
 	check_message_deliveries(c, &m);
 	u = usage_find(c, m.account);
@@ -379,14 +387,24 @@ static void check_expiry(struct check *c, struct span key, struct span value)
 
 static void check_change(struct check *c, struct span key, struct span value)
 {
+	uint32_t account = kv_get_u32(key.p), index;
+	struct db_message m;
 	uint64_t message;
-	uint32_t index;
 
-	/* Its message may be gone: changes are kept for a time of their own. */
-	if (db_change_decode(value, &message, &index) != 0)
+	if (db_change_decode(value, &message, &index) != 0) {
 		say_damaged(c, DB_CHANGE, key);
-	else if (message >= c->next_message)
+		return;
+	}
+	if (message == 0 || message >= c->next_message)
 		say(c, "a change of message %llu, whose number was never given", LL(message));
+	if (account == 0 || account >= c->next_account)
+		say(c, "a change of account %u, whose number was never given", account);
+	if (kv_get_u64(key.p + 4) > clock_now_us() + CLOCK_DAY_US)
+		say(c, "a change of message %llu, at a time that is to come", LL(message));
+	/* Its message may be gone: changes are kept for a time of their own. */
+	if (message_there(c, message, &m) && (m.account != account || index >= m.recipients))
+		say(c, "a change of message %llu: of delivery %u for account %u, which it has not",
+		    LL(message), index, account);
 }
 
 /* --- octets ---------------------------------------------------------------------------- */
@@ -420,51 +438,20 @@ static uint32_t foreign_count(const struct check *c, uint64_t blob)
 	return n;
 }
 
-/* How many extents of the message of the same number name BLOB. */
-static uint32_t own_count(struct check *c, uint64_t blob)
+static void check_blob_octets(struct check *c, const struct db_blob *b)
 {
-	struct db_key key = db_key64(blob);
-	struct db_message m;
-	struct db_extent x;
-	struct span value;
-	uint32_t n = 0;
+	struct db_blob_found found;
+	int rc = db_blob_examine(c->db, c->t, b, &found);
 
-	if (!there(c, DB_CONTENT, &key, &value) || db_content_decode(value, &m) != 0)
-		return 0;
-	while (db_extent_next(&m.extents, &x))
-		n += x.blob == blob;
-	return n;
-}
-
-/* Its blocks come one after another, all full but the last, and make up its size. */
-static void check_blocks(struct check *c, const struct db_blob *b)
-{
-	struct db_key from = db_key64_32(b->number, 0);
-	struct span key, value;
-	struct kv_cursor *cursor;
-	uint64_t held = 0;
-	uint32_t index = 0;
-	bool whole = true;
-	int rc = kv_cursor_open(c->t, c->db->table[DB_BLOCK_DATA], &cursor);
-
-	if (rc != 0) {
+	if (rc != 0)
 		c->error = rc;
-		return;
-	}
-	rc = kv_cursor_seek(cursor, db_key_span(&from), &key, &value);
-	while (rc == 0 && key.n == from.n && kv_get_u64(key.p) == b->number) {
-		if (kv_get_u32(key.p + 8) != index++ || held % DB_BLOCK != 0 || value.n == 0 ||
-		    value.n > DB_BLOCK)
-			whole = false;
-		held += value.n;
-		rc = kv_cursor_next(cursor, &key, &value);
-	}
-	kv_cursor_close(cursor);
-	if (rc != 0 && rc != ERR_NOT_FOUND)
-		c->error = rc;
-	else if (!whole || held != b->size)
+	else if (!found.whole)
 		say(c, "blob %llu: its blocks do not make up its %llu octets (%llu are held)",
-		    LL(b->number), LL(b->size), LL(held));
+		    LL(b->number), LL(b->size), LL(found.held));
+	else if (!found.digest)
+		say(c, "blob %llu: its octets have another digest", LL(b->number));
+	if (rc == 0 && !found.leaves)
+		say(c, "blob %llu: its leaf hashes do not belong to its digest", LL(b->number));
 }
 
 static void check_blob(struct check *c, struct span key, struct span value)
@@ -474,13 +461,13 @@ static void check_blob(struct check *c, struct span key, struct span value)
 	struct span mark;
 	uint32_t n;
 	bool swept;
-	int rc;
 
 	if (db_blob_decode(key, value, &b) != 0) {
 		say_damaged(c, DB_BLOB, key);
 		return;
 	}
-	n = own_count(c, b.number) + foreign_count(c, b.number);
+	n = foreign_count(c, b.number);
+	c->error = db_blob_own_references(c->db, c->t, b.number, &n);
 	if (n != b.references)
 		say(c, "blob %llu: counts %u references, messages have %u", LL(b.number),
 		    b.references, n);
@@ -489,14 +476,8 @@ static void check_blob(struct check *c, struct span key, struct span value)
 		say(c, "blob %llu: %s", LL(b.number),
 		    swept ? "to be swept, though it has references"
 		          : "has no reference, but is not to be swept");
-	if (swept)
-		return;
-	check_blocks(c, &b);
-	rc = db_leaf_check(c->db, c->t, &b);
-	if (rc == ERR_MALFORMED)
-		say(c, "blob %llu: its leaf hashes do not belong to its digest", LL(b.number));
-	else if (rc != 0)
-		c->error = rc;
+	if (!swept)
+		check_blob_octets(c, &b);
 }
 
 static void check_sweep(struct check *c, struct span key, struct span value)
@@ -520,10 +501,15 @@ static void check_block(struct check *c, struct span key, struct span value)
 
 static void check_leaf(struct check *c, struct span key, struct span value)
 {
-	struct db_key blob = db_key64(kv_get_u64(key.p));
+	uint64_t number = kv_get_u64(key.p), run = kv_get_u32(key.p + 8);
+	struct db_key blob = db_key64(number), before = db_key64_32(number, (uint32_t)run - 1);
+	struct db_blob b;
 
-	if (!there(c, DB_BLOB, &blob, &value))
-		say(c, "leaf hashes of blob %llu, which is missing", LL(kv_get_u64(key.p)));
+	if (!there(c, DB_BLOB, &blob, &value) || db_blob_decode(db_key_span(&blob), value, &b) != 0)
+		say(c, "leaf hashes of blob %llu, which is missing", LL(number));
+	else if (run * DB_LEAF_RUN * DB_BLOCK >= b.size ||
+	         (run > 0 && b.references > 0 && !there(c, DB_LEAF, &before, &value)))
+		say(c, "blob %llu: leaf hashes of run %llu, but none before", LL(number), LL(run));
 }
 
 /* --- deliveries and jobs --------------------------------------------------------------- */
@@ -543,10 +529,11 @@ static void check_job_deliveries(struct check *c, const struct db_job *job)
 		struct mailbox name;
 		struct span value;
 
-		if (!there(c, DB_DELIVERY, &key, &value) ||
-		    db_delivery_decode(db_key_span(&key), value, &d) != 0 ||
+		if (!there(c, DB_DELIVERY, &key, &value))
+			return; /* told where it is walked, as below */
+		if (db_delivery_decode(db_key_span(&key), value, &d) != 0 ||
 		    span_copy(d.mailbox, name.text, sizeof name.text) != 0)
-			continue; /* told where it is walked */
+			continue;
 		if (d.mailbox.n <= job->domain.n ||
 		    d.mailbox.p[d.mailbox.n - job->domain.n - 1] != '@' ||
 		    !span_eq(span_after(d.mailbox, d.mailbox.n - job->domain.n), job->domain)) {
@@ -651,9 +638,18 @@ static void check_meta(struct check *c)
 	}
 }
 
+static void check_meta_name(struct check *c, struct span key, struct span value)
+{
+	(void)value;
+	if (!span_eq_str(key, DB_META_SCHEMA) && !span_eq_str(key, DB_META_MESSAGES) &&
+	    !span_eq_str(key, DB_META_ACCOUNTS))
+		say_damaged(c, DB_META, key);
+}
+
 static void check_tables(struct check *c)
 {
 	check_meta(c);
+	walk(c, DB_META, 0, check_meta_name);
 	walk(c, DB_USAGE, 4, check_usage);
 	walk(c, DB_ACCOUNT, 4, check_account);
 	walk(c, DB_ACCOUNT_NAME, 0, check_account_name);

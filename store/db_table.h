@@ -121,6 +121,25 @@ int db_blob_get(struct db *db, struct kv_txn *t, uint64_t number, struct db_blob
 /* Whether the leaf hashes that are kept of B, if any, are all, and make up its digest. 0;
  * ERR_MALFORMED: they do not; or another error. */
 int db_leaf_check(struct db *db, struct kv_txn *t, const struct db_blob *b);
+/* What a blob's octets come to, all of which are read. */
+struct db_blob_found {
+	bool whole;    /* blocks without gaps make up its size */
+	uint64_t held; /* octets of all blocks that are there */
+	bool digest;   /* its digest is theirs, or is not known yet */
+	bool leaves;   /* those that are kept are theirs, and make up its digest */
+};
+/* 0 or an error of reading. */
+int db_blob_examine(struct db *db, struct kv_txn *t, const struct db_blob *b,
+                    struct db_blob_found *out);
+/* Adds to *N the extents that name BLOB of the message of that number. 0 or an error of reading. */
+int db_blob_own_references(struct db *db, struct kv_txn *t, uint64_t blob, uint32_t *n);
+/* How many of the deliveries that M counts are there, and may read. 0 or an error of reading. */
+int db_deliveries_count(struct db *db, struct kv_txn *t, const struct db_message *m, uint32_t *n,
+                        uint32_t *readers);
+/* NULL, or what is wrong with M's record by itself. */
+const char *db_message_fault(const struct db_message *m);
+/* Whether M's digest is that of its octets. 0; ERR_MALFORMED: it is not, or they are damaged. */
+int db_message_digest_check(struct db *db, struct kv_txn *t, const struct db_message *m);
 /* Changes its references by DELTA. */
 int db_blob_reference(struct db *db, struct kv_txn *t, uint64_t number, int delta);
 

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "base/kv.h"
+#include "message/digest.h"
 #include "store/db.h"
 #include "tests/unit/tempdir.h"
 
@@ -71,6 +72,23 @@ static inline uint32_t store_account(struct store_fixture *f, struct kv_txn *t, 
 	return a.number;
 }
 
+/* The digest of SIZE octets 'x'. */
+static inline void store_digest(uint64_t size, uint8_t out[32])
+{
+	static uint8_t block[DB_BLOCK];
+	struct digest_tree tree;
+
+	memset(block, 'x', sizeof block);
+	assert_int_equal(digest_init(&tree, NULL, NULL), 0);
+	for (uint64_t at = 0; at < size; at += DB_BLOCK)
+		assert_int_equal(digest_update(&tree, span_of(block, size - at < DB_BLOCK
+		                                                         ? (size_t)(size - at)
+		                                                         : DB_BLOCK)),
+		                 0);
+	assert_int_equal(digest_final(&tree, out), 0);
+	digest_free(&tree);
+}
+
 /* A message of SIZE octets, stored: all blocks filled with 'x', its own blob. */
 static inline struct db_message store_message(struct store_fixture *f, struct kv_txn *t,
                                               uint64_t number, uint32_t account,
@@ -102,7 +120,8 @@ static inline struct db_message store_message(struct store_fixture *f, struct kv
 		                                                     : DB_BLOCK)),
 		    0);
 	db_extent_write(&x, extents);
-	assert_int_equal(db_blob_put(f->db, t, number, size, NULL), 0);
+	store_digest(size, m.digest);
+	assert_int_equal(db_blob_put(f->db, t, number, size, m.digest), 0);
 	assert_int_equal(db_message_put(f->db, t, &m), 0);
 	return m;
 }
