@@ -79,8 +79,8 @@ class Case(harness.TestCase):
         self.agent = self.site.notify("b.example", **{
             "pull_cache": "4M", "pull_again": "1h", "route": self.store.routes,
             "metrics": "127.0.0.1:0", **self.settings})
-        for name in ("bob", "eve"):
-            self.agent.mailbox(name)
+        self.tokens = {}
+        self.mailboxes("bob", "eve")
         self.connect()
 
     def prepare(self):
@@ -95,9 +95,18 @@ class Case(harness.TestCase):
         self.notifier = self.kept(self.agent.client("rnasp", cert=cert[0], key=cert[1]))
         self.readers = {}
 
+    def mailboxes(self, *names):
+        """With tokens, which cost no time."""
+        for name in names:
+            self.tokens[name] = self.agent.admin("mailbox", "add", name + "@b.example",
+                                                 "--token").stdout.strip()
+
+    def fresh_reader(self, name="bob"):
+        return self.kept(self.agent.reader(name, password=self.tokens[name]))
+
     def reader(self, name="bob"):
         if name not in self.readers:
-            self.readers[name] = self.kept(self.agent.reader(name))
+            self.readers[name] = self.fresh_reader(name)
         return self.readers[name]
 
     def announce(self, message, *names, domain="a.example", identity=None, **more):
@@ -332,9 +341,7 @@ class Trouble(Case):
     domains = ["a.example"] + [f"lie{i}.example" for i in range(7)]
 
     def fails(self, identity, status, words=""):
-        started = time.monotonic()
         done = self.fetch(identity).expect(status)
-        self.assertLess(time.monotonic() - started, harness.PATIENCE / 2)
         self.assertIn(words, done.text or "")
         self.assertEqual(self.files(), [])
         return done
@@ -441,8 +448,7 @@ class Together(Case):
         """Readers at once cause one pull; the one whose id is void does not spoil it."""
         message = text(1 << 20)
         names = ["bob", "eve"] + [f"r{i}" for i in range(6)]
-        for name in names[2:]:
-            self.agent.mailbox(name)
+        self.mailboxes(*names[2:])
         ids = self.announce(message, *names)
         cursors = [self.cursor(i, n) for i, n in zip(ids, names)]
         self.store.gate.clear()
@@ -481,7 +487,7 @@ class Together(Case):
         """Sixteen readers of one mailbox wait, and eight pulls from one store are under way."""
         messages = [text(1000, b"%d" % i) for i in range(17)]
         cursors = [self.cursor(self.announce(m)) for m in messages]
-        readers = [self.kept(self.agent.reader("bob")) for _ in cursors]
+        readers = [self.fresh_reader() for _ in cursors]
         self.store.gate.clear()
         for n, (reader, cursor) in enumerate(zip(readers, cursors)):
             reader.send("fetch", cursor=cursor, type="all", offset=0, length=0)
