@@ -1,6 +1,5 @@
 #include "notify/admin.h"
 
-#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,92 +17,36 @@
 
 const char *admin_config_path(const char *path)
 {
-	const char *named = getenv("IM2000_NOTIFY_CONFIG");
-
-	return path != NULL ? path : named != NULL && named[0] != '\0' ? named : "notify.conf";
+	return verb_config(path, "IM2000_NOTIFY_CONFIG", "notify.conf");
 }
 
-static const struct {
-	struct option option;
-	unsigned bit; /* enum admin_takes */
-} known[] = {
-	{ { "password-file", required_argument, NULL, 'p' }, TAKES_SECRET },
-	{ { "token", no_argument, NULL, 't' }, TAKES_SECRET },
-	{ { "json", no_argument, NULL, 'j' }, TAKES_JSON },
-	{ { "mailbox", required_argument, NULL, 'm' }, TAKES_MAILBOX },
+static const struct verb_option options[] = {
+	{ "mailbox", ADMIN_TAKES_MAILBOX, .repeats = false },
+	{ .name = NULL },
 };
-#define KNOWN (sizeof known / sizeof known[0])
 
-int admin_parse(const char *what, unsigned takes, int argc, char **argv, struct words *out)
+static int at_place(const struct verb *v, const struct verb_words *w, struct err_text *e)
 {
-	struct option options[KNOWN + 1] = { { NULL, 0, NULL, 0 } };
-	size_t n = 0;
-	int c;
+	const struct db_options as_it_is = { .create = false };
+	struct verb_place p = { .db = NULL };
+	int r = config_read(admin_config_path(w->config), &p.config, e);
 
-	for (size_t i = 0; i < KNOWN; i++) {
-		if ((takes & known[i].bit) != 0) {
-			options[n++] = known[i].option;
-		}
+	if (r == 0 && (r = db_open(p.config.data, &as_it_is, &p.db, e)) == 0) {
+		r = v->run(&p, w, e);
+		db_close(p.db);
 	}
-	*out = (struct words) { 0 };
-	while ((c = getopt_long(argc, argv, ":c:", options, NULL)) != -1) {
-		switch (c) {
-		case 'c':
-			out->config = optarg;
-			break;
-		case 'p':
-			out->password_file = optarg;
-			break;
-		case 't':
-			out->token = true;
-			break;
-		case 'm':
-			out->mailbox = optarg;
-			break;
-		case 'j':
-			out->json = true;
-			break;
-		default:
-			return program_bad_option(ADMIN_PROGRAM, what, c, argv);
-		}
-	}
-	out->rest = argv + optind;
-	out->n_rest = argc - optind;
-	if (out->token && out->password_file != NULL) {
-		return program_usage(ADMIN_PROGRAM,
-		                     "%s: --token and --password-file exclude each other", what);
-	}
-	return 0;
-}
-
-int admin_read_mailbox(const char *what, const char *text, struct mailbox *out)
-{
-	return name_parse_mailbox(span_str(text), out) == 0
-	           ? 0
-	           : program_usage(ADMIN_PROGRAM,
-	                           "%s: \"%.300s\" is no mailbox (as in bob@b.example)", what,
-	                           text);
-}
-
-static int place_open(const struct words *w, struct place *p, struct err_text *e)
-{
-	const struct db_options options = { 0 };
-	int r = config_read(admin_config_path(w->config), &p->config, e);
-
-	p->db = NULL;
-	if (r == 0) {
-		r = db_open(p->config.data, &options, &p->db, e);
-	}
-	if (r != 0) {
-		config_free(&p->config);
-	}
+	config_free(&p.config);
 	return r;
 }
 
-static void place_close(struct place *p)
+const struct verb_program admin_program = { ADMIN_PROGRAM, options, at_place };
+
+int admin_read_mailbox(const char *text, struct mailbox *out, struct err_text *e)
 {
-	db_close(p->db);
-	config_free(&p->config);
+	return name_parse_mailbox(span_str(text), out) == 0
+	           ? 0
+	           : err_set(e, ERR_MALFORMED, "\"%.300s\" is no mailbox (as in bob@b.example)",
+	                     text);
 }
 
 /* --- mailbox ------------------------------------------------------------------------------- */
@@ -119,7 +62,7 @@ bool admin_serves(const struct config *c, const char *domain)
 }
 
 /* Whether the mailbox is there, as it must be or must not: 0, or an error with E filled. */
-static int look(struct place *p, const struct mailbox *name, bool there, struct err_text *e)
+static int look(struct verb_place *p, const struct mailbox *name, bool there, struct err_text *e)
 {
 	struct kv_txn *t = db_read_begin(p->db);
 	struct db_mailbox m;
@@ -142,12 +85,15 @@ static int look(struct place *p, const struct mailbox *name, bool there, struct 
 	return r == 0 ? 0 : err_set(e, r, "read mailbox %s: %s", name->text, err_phrase(r));
 }
 
-static int mailbox_add(struct place *p, const struct words *w, struct err_text *e)
+static int mailbox_add(struct verb_place *p, const struct verb_words *w, struct err_text *e)
 {
-	struct db_mailbox m = { .created_us = clock_now_us(), .name = w->name };
+	struct db_mailbox m = { .created_us = clock_now_us() };
 	struct kv_txn *t;
-	int r;
+	int r = admin_read_mailbox(w->rest[0], &m.name, e);
 
+	if (r != 0) {
+		return r;
+	}
 	if (!admin_serves(&p->config, mailbox_domain(&m.name))) {
 		return err_set(
 		    e, ERR_CONFIG,
@@ -167,32 +113,36 @@ static int mailbox_add(struct place *p, const struct words *w, struct err_text *
 	return report_change(t, r, "add the mailbox", e);
 }
 
-static int mailbox_remove(struct place *p, const struct words *w, struct err_text *e)
+static int mailbox_remove(struct verb_place *p, const struct verb_words *w, struct err_text *e)
 {
+	struct mailbox name;
 	struct kv_txn *t;
-	int r = look(p, &w->name, true, e);
+	int r = admin_read_mailbox(w->rest[0], &name, e);
 
-	if (r != 0 || (r = kv_write_begin(db_kv(p->db), &t)) != 0) {
+	if (r != 0 || (r = look(p, &name, true, e)) != 0 ||
+	    (r = kv_write_begin(db_kv(p->db), &t)) != 0) {
 		return r;
 	}
-	if ((r = db_alias_forget(p->db, t, &w->name, admin_alias_gone, NULL)) == 0) {
-		r = db_mailbox_remove(p->db, t, &w->name);
+	if ((r = db_alias_forget(p->db, t, &name, admin_alias_gone, NULL)) == 0) {
+		r = db_mailbox_remove(p->db, t, &name);
 	}
 	return report_change(t, r, "remove the mailbox", e);
 }
 
-static int mailbox_password(struct place *p, const struct words *w, struct err_text *e)
+static int mailbox_password(struct verb_place *p, const struct verb_words *w, struct err_text *e)
 {
 	struct password_hash hash;
+	struct mailbox name;
 	struct db_mailbox m;
 	struct kv_txn *t;
-	int r = look(p, &w->name, true, e);
+	int r = admin_read_mailbox(w->rest[0], &name, e);
 
-	if (r != 0 || (r = program_secret(w->password_file, w->token, &hash, e)) != 0 ||
+	if (r != 0 || (r = look(p, &name, true, e)) != 0 ||
+	    (r = program_secret(w->password_file, w->token, &hash, e)) != 0 ||
 	    (r = kv_write_begin(db_kv(p->db), &t)) != 0) {
 		return r;
 	}
-	if ((r = db_mailbox_find(p->db, t, &w->name, &m)) == 0) {
+	if ((r = db_mailbox_find(p->db, t, &name, &m)) == 0) {
 		m.hash = hash;
 		r = db_mailbox_put(p->db, t, &m);
 	}
@@ -217,7 +167,7 @@ static void print_mailbox(const struct db_mailbox *m, uint32_t kept, bool json)
 	buf_free(&name);
 }
 
-static int mailbox_list(struct place *p, const struct words *w, struct err_text *e)
+static int mailbox_list(struct verb_place *p, const struct verb_words *w, struct err_text *e)
 {
 	struct kv_txn *t = db_read_begin(p->db);
 	const struct mailbox *after = NULL;
@@ -234,66 +184,39 @@ static int mailbox_list(struct place *p, const struct words *w, struct err_text 
 	return r == ERR_NOT_FOUND ? 0 : err_set(e, r, "list mailboxes: %s", err_phrase(r));
 }
 
-int admin_at_place(const struct words *w,
-                   int (*run)(struct place *p, const struct words *w, struct err_text *e))
+static int judge_mailbox(const struct verb_words *w, struct err_text *e)
 {
-	struct err_text e = { "" };
-	struct place p;
-	int r = place_open(w, &p, &e);
+	struct mailbox name;
 
-	if (r == 0) {
-		r = run(&p, w, &e);
-		place_close(&p);
-	}
-	return r != 0 ? program_fail(ADMIN_PROGRAM, r, &e) : program_finish(ADMIN_PROGRAM);
+	return admin_read_mailbox(w->rest[0], &name, e);
 }
 
 int admin_mailbox(int argc, char **argv)
 {
-	static const struct {
-		const char *name, *whole;
-		bool wants_name;
-		unsigned takes;
-		int (*run)(struct place *p, const struct words *w, struct err_text *e);
-	} verbs[] = {
-		{ "add", "mailbox add", true, TAKES_SECRET, mailbox_add },
-		{ "list", "mailbox list", false, TAKES_JSON, mailbox_list },
-		{ "remove", "mailbox remove", true, 0, mailbox_remove },
-		{ "password", "mailbox password", true, TAKES_SECRET, mailbox_password },
+	static const struct verb verbs[] = {
+		{ "add", "mailbox add", VERB_TAKES_SECRET, 1, 1, "one mailbox", judge_mailbox,
+		  mailbox_add },
+		{ "list", "mailbox list", VERB_TAKES_JSON, 0, 0, "no name", NULL, mailbox_list },
+		{ "remove", "mailbox remove", 0, 1, 1, "one mailbox", judge_mailbox,
+		  mailbox_remove },
+		{ "password", "mailbox password", VERB_TAKES_SECRET, 1, 1, "one mailbox",
+		  judge_mailbox, mailbox_password },
+		{ .name = NULL },
 	};
-	struct words w;
-	int r;
 
-	for (size_t i = 0; argc > 1 && i < sizeof verbs / sizeof verbs[0]; i++) {
-		if (strcmp(argv[1], verbs[i].name) != 0) {
-			continue;
-		}
-		if ((r = admin_parse(verbs[i].whole, verbs[i].takes, argc - 1, argv + 1, &w)) != 0) {
-			return r;
-		}
-		if (w.n_rest != verbs[i].wants_name) {
-			return program_usage(ADMIN_PROGRAM, "%s wants %s", verbs[i].whole,
-			                     verbs[i].wants_name ? "one mailbox" : "no name");
-		}
-		if (verbs[i].wants_name &&
-		    (r = admin_read_mailbox(verbs[i].whole, w.rest[0], &w.name)) != 0) {
-			return r;
-		}
-		return admin_at_place(&w, verbs[i].run);
-	}
-	return program_usage(ADMIN_PROGRAM, "mailbox wants add, list, remove or password");
+	return verb_choose(&admin_program, "add, list, remove or password", verbs, argc, argv);
 }
 
 /* --- backup, check, stats ------------------------------------------------------------------ */
 
-static int run_backup(struct place *p, const struct words *w, struct err_text *e)
+static int run_backup(struct verb_place *p, const struct verb_words *w, struct err_text *e)
 {
 	int r = program_make_dir(w->rest[0], e);
 
 	return r != 0 ? r : db_backup(p->db, w->rest[0], e);
 }
 
-static int run_check(struct place *p, const struct words *w, struct err_text *e)
+static int run_check(struct verb_place *p, const struct verb_words *w, struct err_text *e)
 {
 	char cache[PATH_MAX];
 	int found = db_check(p->db, report_line, NULL), more;
@@ -307,7 +230,7 @@ static int run_check(struct place *p, const struct words *w, struct err_text *e)
 	return report_check(ADMIN_PROGRAM, found, p->config.data, e);
 }
 
-static int run_stats(struct place *p, const struct words *w, struct err_text *e)
+static int run_stats(struct verb_place *p, const struct verb_words *w, struct err_text *e)
 {
 	char path[PATH_MAX], names[DB_COUNTS][DB_COUNT_NAME];
 	struct cache_stats cache = { 0 };
@@ -347,36 +270,23 @@ static int run_stats(struct place *p, const struct words *w, struct err_text *e)
 
 int admin_backup(int argc, char **argv)
 {
-	struct words w;
-	int r = admin_parse("backup", 0, argc, argv, &w);
+	static const struct verb v = { "backup", "backup", 0, 1, 1, "one directory", NULL,
+		                       run_backup };
 
-	if (r != 0) {
-		return r;
-	}
-	return w.n_rest == 1 ? admin_at_place(&w, run_backup)
-	                     : program_usage(ADMIN_PROGRAM, "backup wants one directory");
+	return verb_run(&admin_program, &v, argc, argv);
 }
 
 int admin_check(int argc, char **argv)
 {
-	struct words w;
-	int r = admin_parse("check", 0, argc, argv, &w);
+	static const struct verb v = { "check", "check", 0, 0, 0, "no argument", NULL, run_check };
 
-	if (r != 0) {
-		return r;
-	}
-	return w.n_rest == 0 ? admin_at_place(&w, run_check)
-	                     : program_usage(ADMIN_PROGRAM, "check wants no argument");
+	return verb_run(&admin_program, &v, argc, argv);
 }
 
 int admin_stats(int argc, char **argv)
 {
-	struct words w;
-	int r = admin_parse("stats", TAKES_JSON, argc, argv, &w);
+	static const struct verb v = { "stats", "stats", VERB_TAKES_JSON, 0, 0, "no argument", NULL,
+		                       run_stats };
 
-	if (r != 0) {
-		return r;
-	}
-	return w.n_rest == 0 ? admin_at_place(&w, run_stats)
-	                     : program_usage(ADMIN_PROGRAM, "stats wants no argument");
+	return verb_run(&admin_program, &v, argc, argv);
 }

@@ -24,7 +24,7 @@ static int read_address(const char *text, char out[NAME_MAILBOX_MAX + 1])
 }
 
 /* The alias ADDRESS to A; one that is not there is empty. 0, or an error with E filled. */
-static int load(struct place *p, struct kv_txn *t, const char *address, struct db_alias *a,
+static int load(struct verb_place *p, struct kv_txn *t, const char *address, struct db_alias *a,
                 struct err_text *e)
 {
 	int r;
@@ -49,7 +49,7 @@ static unsigned position(const struct db_alias *a, const struct mailbox *name)
 }
 
 /* Whether alias ADDRESS may be here: its domain is served, and no mailbox is in its place. */
-static int check_address(struct place *p, struct kv_txn *t, const char *address,
+static int check_address(struct verb_place *p, struct kv_txn *t, const char *address,
                          struct err_text *e)
 {
 	const char *domain = strrchr(address, '@') + 1;
@@ -76,7 +76,7 @@ static int check_address(struct place *p, struct kv_txn *t, const char *address,
 }
 
 /* Whether NAME may be a target: aliases of aliases are not followed, so none can go in circles. */
-static int check_target(struct place *p, struct kv_txn *t, const struct mailbox *name,
+static int check_target(struct verb_place *p, struct kv_txn *t, const struct mailbox *name,
                         struct err_text *e)
 {
 	struct db_alias a;
@@ -94,7 +94,7 @@ static int check_target(struct place *p, struct kv_txn *t, const struct mailbox 
 	return err_set(e, r, "there is no mailbox %s", name->text);
 }
 
-static int add_target(struct place *p, struct kv_txn *t, struct db_alias *a, const char *text,
+static int add_target(struct verb_place *p, struct kv_txn *t, struct db_alias *a, const char *text,
                       struct err_text *e)
 {
 	struct mailbox name;
@@ -111,7 +111,7 @@ static int add_target(struct place *p, struct kv_txn *t, struct db_alias *a, con
 	return 0;
 }
 
-static int add(struct place *p, const struct words *w, struct err_text *e)
+static int add(struct verb_place *p, const struct verb_words *w, struct err_text *e)
 {
 	char address[NAME_MAILBOX_MAX + 1];
 	struct db_alias a;
@@ -134,7 +134,7 @@ static int add(struct place *p, const struct words *w, struct err_text *e)
 }
 
 /* Without targets all of it goes, whatever state it is in. */
-static int withdraw(struct place *p, const struct words *w, struct err_text *e)
+static int withdraw(struct verb_place *p, const struct verb_words *w, struct err_text *e)
 {
 	char address[NAME_MAILBOX_MAX + 1];
 	struct db_alias a = { .n = 0 };
@@ -205,7 +205,7 @@ static void print_alias(const struct db_alias *a, bool json)
 	buf_free(&line);
 }
 
-static int list(struct place *p, const struct words *w, struct err_text *e)
+static int list(struct verb_place *p, const struct verb_words *w, struct err_text *e)
 {
 	struct kv_txn *t = db_read_begin(p->db);
 	struct db_alias a;
@@ -219,57 +219,35 @@ static int list(struct place *p, const struct words *w, struct err_text *e)
 	return r == ERR_NOT_FOUND ? 0 : err_set(e, r, "list aliases: %s", err_phrase(r));
 }
 
-/* 0, or the exit code, said: an address first, then mailboxes. */
-static int check_words(const char *what, const struct words *w)
+/* An address first, then mailboxes. */
+static int judge(const struct verb_words *w, struct err_text *e)
 {
 	char address[NAME_MAILBOX_MAX + 1];
 	struct mailbox name;
-	int r;
+	int r = 0;
 
-	if (w->n_rest > 0 && read_address(w->rest[0], address) != 0) {
-		return program_usage(ADMIN_PROGRAM,
-		                     "%s: \"%.300s\" is no address (as in info@b.example, or"
-		                     " @b.example for all that is nobody's)",
-		                     what, w->rest[0]);
+	if (read_address(w->rest[0], address) != 0) {
+		return err_set(e, ERR_MALFORMED,
+		               "\"%.300s\" is no address (as in info@b.example, or @b.example for"
+		               " all that is nobody's)",
+		               w->rest[0]);
 	}
-	for (int i = 1; i < w->n_rest; i++) {
-		if ((r = admin_read_mailbox(what, w->rest[i], &name)) != 0) {
-			return r;
-		}
+	for (int i = 1; r == 0 && i < w->n_rest; i++) {
+		r = admin_read_mailbox(w->rest[i], &name, e);
 	}
-	return 0;
+	return r;
 }
 
 int admin_alias(int argc, char **argv)
 {
-	static const struct {
-		const char *name, *whole, *wants;
-		unsigned takes;
-		int least, most;
-		int (*run)(struct place *p, const struct words *w, struct err_text *e);
-	} verbs[] = {
-		{ "add", "alias add", "an address and the mailboxes it stands for, 100 at most", 0, 2,
-		  1 + DB_ALIAS_TARGETS, add },
-		{ "list", "alias list", "no name", TAKES_JSON, 0, 0, list },
-		{ "remove", "alias remove", "an address, and those of its mailboxes that go", 0, 1,
-		  1 + DB_ALIAS_TARGETS, withdraw },
+	static const struct verb verbs[] = {
+		{ "add", "alias add", 0, 2, 1 + DB_ALIAS_TARGETS,
+		  "an address and the mailboxes it stands for, 100 at most", judge, add },
+		{ "list", "alias list", VERB_TAKES_JSON, 0, 0, "no name", NULL, list },
+		{ "remove", "alias remove", 0, 1, 1 + DB_ALIAS_TARGETS,
+		  "an address, and those of its mailboxes that go", judge, withdraw },
+		{ .name = NULL },
 	};
-	struct words w;
-	int r;
 
-	for (size_t i = 0; argc > 1 && i < sizeof verbs / sizeof verbs[0]; i++) {
-		if (strcmp(argv[1], verbs[i].name) != 0) {
-			continue;
-		}
-		if ((r = admin_parse(verbs[i].whole, verbs[i].takes, argc - 1, argv + 1, &w)) != 0) {
-			return r;
-		}
-		if (w.n_rest < verbs[i].least || w.n_rest > verbs[i].most) {
-			return program_usage(ADMIN_PROGRAM, "%s wants %s", verbs[i].whole,
-			                     verbs[i].wants);
-		}
-		r = check_words(verbs[i].whole, &w);
-		return r != 0 ? r : admin_at_place(&w, verbs[i].run);
-	}
-	return program_usage(ADMIN_PROGRAM, "alias wants add, list or remove");
+	return verb_choose(&admin_program, "add, list or remove", verbs, argc, argv);
 }

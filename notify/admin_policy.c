@@ -11,32 +11,27 @@
 #include "session/program.h"
 #include "session/report.h"
 
-static const struct {
-	const char *name, *whole;
-	enum wire_policy_action action;
-	int least, most; /* words: the table, a value */
-} verbs[] = {
-	{ "show", "policy show", WIRE_POLICY_SHOW, 0, 1 },
-	{ "add", "policy add", WIRE_POLICY_ADD, 2, 2 },
-	{ "remove", "policy remove", WIRE_POLICY_REMOVE, 2, 2 },
-};
-
 /* The number of the mailbox that --mailbox names, or DB_OPERATOR. */
-static int find_owner(struct place *p, struct kv_txn *t, const struct words *w, uint32_t *owner,
-                      struct err_text *e)
+static int find_owner(struct verb_place *p, struct kv_txn *t, const struct verb_words *w,
+                      uint32_t *owner, struct err_text *e)
 {
+	const char *text = verb_value(w, ADMIN_TAKES_MAILBOX, 0);
+	struct mailbox name;
 	struct db_mailbox m;
 	int r;
 
 	*owner = DB_OPERATOR;
-	if (w->mailbox == NULL) {
+	if (text == NULL) {
 		return 0;
 	}
-	if ((r = db_mailbox_find(p->db, t, &w->name, &m)) == 0) {
+	if ((r = admin_read_mailbox(text, &name, e)) != 0) {
+		return r;
+	}
+	if ((r = db_mailbox_find(p->db, t, &name, &m)) == 0) {
 		*owner = m.number;
 		return 0;
 	}
-	return r == ERR_NOT_FOUND ? err_set(e, r, "there is no mailbox %s", w->name.text) : r;
+	return r == ERR_NOT_FOUND ? err_set(e, r, "there is no mailbox %s", name.text) : r;
 }
 
 static void print_rule(const struct db_rule *rule, bool json)
@@ -57,7 +52,7 @@ static void print_rule(const struct db_rule *rule, bool json)
 	buf_free(&value);
 }
 
-static int show_table(struct place *p, struct kv_txn *t, uint32_t owner, enum rule_table table,
+static int show_table(struct verb_place *p, struct kv_txn *t, uint32_t owner, enum rule_table table,
                       bool json)
 {
 	struct db_rule rule;
@@ -71,7 +66,7 @@ static int show_table(struct place *p, struct kv_txn *t, uint32_t owner, enum ru
 }
 
 /* One table, or all. */
-static int show(struct place *p, const struct words *w, struct err_text *e)
+static int show(struct verb_place *p, const struct verb_words *w, struct err_text *e)
 {
 	unsigned first = RULE_BLACKLIST, last = RULE_TABLES - 1;
 	struct rules_command c;
@@ -97,7 +92,7 @@ static int show(struct place *p, const struct words *w, struct err_text *e)
 	return r;
 }
 
-static int change(struct place *p, const struct words *w, enum wire_policy_action action,
+static int change(struct verb_place *p, const struct verb_words *w, enum wire_policy_action action,
                   struct err_text *e)
 {
 	struct rules_command c;
@@ -113,53 +108,41 @@ static int change(struct place *p, const struct words *w, enum wire_policy_actio
 	}
 	if (r == ERR_TOO_BIG) {
 		err_set(e, r, "the %s of %s has %d values, and may have no more", w->rest[0],
-		        w->name.text, RULES_MAX);
+		        verb_value(w, ADMIN_TAKES_MAILBOX, 0), RULES_MAX);
 	} else if (r == 0 && action == WIRE_POLICY_REMOVE && e->text[0] == '\0') {
 		r = err_set(e, ERR_NOT_FOUND, "%s is not in the %s", c.value, w->rest[0]);
 	}
 	return report_change(t, r > 0 ? 0 : r, "change the policy", e);
 }
 
-static int add(struct place *p, const struct words *w, struct err_text *e)
+static int add(struct verb_place *p, const struct verb_words *w, struct err_text *e)
 {
 	return change(p, w, WIRE_POLICY_ADD, e);
 }
 
-static int withdraw(struct place *p, const struct words *w, struct err_text *e)
+static int withdraw(struct verb_place *p, const struct verb_words *w, struct err_text *e)
 {
 	return change(p, w, WIRE_POLICY_REMOVE, e);
 }
 
+static int judge(const struct verb_words *w, struct err_text *e)
+{
+	const char *text = verb_value(w, ADMIN_TAKES_MAILBOX, 0);
+	struct mailbox name;
+
+	return text == NULL ? 0 : admin_read_mailbox(text, &name, e);
+}
+
 int admin_policy(int argc, char **argv)
 {
-	static int (*const runs[])(struct place *p, const struct words *w, struct err_text *e) = {
-		[WIRE_POLICY_SHOW] = show,
-		[WIRE_POLICY_ADD] = add,
-		[WIRE_POLICY_REMOVE] = withdraw,
+	static const struct verb verbs[] = {
+		{ "show", "policy show", ADMIN_TAKES_MAILBOX | VERB_TAKES_JSON, 0, 1,
+		  "one table at most", judge, show },
+		{ "add", "policy add", ADMIN_TAKES_MAILBOX, 2, 2, "a table and a value", judge, add },
+		{ "remove", "policy remove", ADMIN_TAKES_MAILBOX, 2, 2, "a table and a value", judge,
+		  withdraw },
+		{ .name = NULL },
 	};
-	struct words w;
-	int r;
 
-	for (size_t i = 0; argc > 1 && i < sizeof verbs / sizeof verbs[0]; i++) {
-		if (strcmp(argv[1], verbs[i].name) != 0) {
-			continue;
-		}
-		r = admin_parse(verbs[i].whole,
-		                TAKES_MAILBOX | (verbs[i].action == WIRE_POLICY_SHOW ? TAKES_JSON : 0u),
-		                argc - 1, argv + 1, &w);
-		if (r != 0) {
-			return r;
-		}
-		if (w.n_rest < verbs[i].least || w.n_rest > verbs[i].most) {
-			return program_usage(ADMIN_PROGRAM, "%s wants %s", verbs[i].whole,
-			                     verbs[i].least == 0 ? "one table at most"
-			                                         : "a table and a value");
-		}
-		if (w.mailbox != NULL &&
-		    (r = admin_read_mailbox(verbs[i].whole, w.mailbox, &w.name)) != 0) {
-			return r;
-		}
-		return admin_at_place(&w, runs[verbs[i].action]);
-	}
-	return program_usage(ADMIN_PROGRAM, "policy wants show, add or remove");
+	return verb_choose(&admin_program, "show, add or remove", verbs, argc, argv);
 }

@@ -60,14 +60,15 @@ static int parse_sender(const char *text, struct mailbox *out, struct err_text *
 }
 
 /* All of them with their NULs. */
-static int read_senders(const struct config *c, const struct admin_words *w, struct buf *out,
+static int read_senders(const struct config *c, const struct verb_words *w, struct buf *out,
                         struct err_text *e)
 {
 	struct mailbox mailbox;
+	const char *text;
 	int rc = 0;
 
-	for (size_t i = 0; rc == 0 && i < w->n_senders; i++) {
-		rc = parse_sender(w->sender[i], &mailbox, e);
+	for (size_t i = 0; rc == 0 && (text = verb_value(w, ADMIN_TAKES_SENDER, i)) != NULL; i++) {
+		rc = parse_sender(text, &mailbox, e);
 		if (rc != 0)
 			break;
 		warn_foreign(c, mailbox_domain(&mailbox));
@@ -76,31 +77,34 @@ static int read_senders(const struct config *c, const struct admin_words *w, str
 	return rc;
 }
 
-static int parse_quota(const struct admin_words *w, uint64_t *out, struct err_text *e)
+static int parse_quota(const struct verb_words *w, uint64_t *out, struct err_text *e)
 {
+	const char *quota = verb_value(w, ADMIN_TAKES_QUOTA, 0);
+
 	*out = 0;
-	if (w->quota == NULL || text_parse_size(w->quota, out) == 0)
+	if (quota == NULL || text_parse_size(quota, out) == 0)
 		return 0;
-	return err_set(e, ERR_MALFORMED, "quota: \"%.60s\" is no size (as in 10G)", w->quota);
+	return err_set(e, ERR_MALFORMED, "quota: \"%.60s\" is no size (as in 10G)", quota);
 }
 
 /* What `account add` can refuse before it looks at anything else. */
-static int judge_add(const struct admin_words *w, struct err_text *e)
+static int judge_add(const struct verb_words *w, struct err_text *e)
 {
 	struct mailbox mailbox;
+	const char *text;
 	uint64_t quota;
 	int rc = check_name(w->rest[0], e);
 
-	if (rc == 0 && w->n_senders == 0)
+	if (rc == 0 && verb_value(w, ADMIN_TAKES_SENDER, 0) == NULL)
 		rc = err_set(e, ERR_MALFORMED, "--sender MAILBOX is wanted");
-	for (size_t i = 0; rc == 0 && i < w->n_senders; i++)
-		rc = parse_sender(w->sender[i], &mailbox, e);
+	for (size_t i = 0; rc == 0 && (text = verb_value(w, ADMIN_TAKES_SENDER, i)) != NULL; i++)
+		rc = parse_sender(text, &mailbox, e);
 	return rc != 0 ? rc : parse_quota(w, &quota, e);
 }
 
 /* --- changes ------------------------------------------------------------------------------- */
 
-static int begin(struct admin_place *p, struct kv_txn **t, const char *doing,
+static int begin(struct verb_place *p, struct kv_txn **t, const char *doing,
                  struct err_text *e)
 {
 	int rc = kv_write_begin(db_kv(p->db), t);
@@ -109,7 +113,7 @@ static int begin(struct admin_place *p, struct kv_txn **t, const char *doing,
 }
 
 /* Whether account NAME is there, before a secret is asked for or printed. */
-static int expect(struct admin_place *p, const char *name, bool there, struct err_text *e)
+static int expect(struct verb_place *p, const char *name, bool there, struct err_text *e)
 {
 	struct kv_txn *t = db_read_begin(p->db);
 	struct db_account a;
@@ -125,7 +129,7 @@ static int expect(struct admin_place *p, const char *name, bool there, struct er
 	return 0;
 }
 
-static int put_new(struct admin_place *p, struct db_account *a, const char *name,
+static int put_new(struct verb_place *p, struct db_account *a, const char *name,
                    struct err_text *e)
 {
 	struct kv_txn *t;
@@ -139,7 +143,7 @@ static int put_new(struct admin_place *p, struct db_account *a, const char *name
 	return report_change(t, rc, "add the account", e);
 }
 
-static int account_add(struct admin_place *p, const struct admin_words *w, struct err_text *e)
+static int account_add(struct verb_place *p, const struct verb_words *w, struct err_text *e)
 {
 	struct db_account a = { .name = span_str(w->rest[0]), .created_us = clock_now_us() };
 	struct buf senders;
@@ -159,7 +163,7 @@ static int account_add(struct admin_place *p, const struct admin_words *w, struc
 	return rc;
 }
 
-static int account_remove(struct admin_place *p, const struct admin_words *w,
+static int account_remove(struct verb_place *p, const struct verb_words *w,
                           struct err_text *e)
 {
 	struct kv_txn *t;
@@ -173,7 +177,7 @@ static int account_remove(struct admin_place *p, const struct admin_words *w,
 	                     "remove the account", e);
 }
 
-static int account_password(struct admin_place *p, const struct admin_words *w,
+static int account_password(struct verb_place *p, const struct verb_words *w,
                             struct err_text *e)
 {
 	struct password_hash hash;
@@ -275,7 +279,7 @@ static uint64_t reserved_of(const struct reserved *r, uint32_t account)
 
 /* Adds the line of the account after *NAME, whose name then stands in NAME and MEMORY. RESERVED
  * NULL: as text. */
-static int list_next(struct admin_place *p, struct span *name,
+static int list_next(struct verb_place *p, struct span *name,
                      uint8_t memory[DB_ACCOUNT_NAME_MAX], const struct reserved *reserved,
                      struct buf *out)
 {
@@ -297,7 +301,7 @@ static int list_next(struct admin_place *p, struct span *name,
 
 /* A transaction for each, and none while printing: one kept open while a pager waits would make
  * the file grow. */
-static int account_list(struct admin_place *p, const struct admin_words *w, struct err_text *e)
+static int account_list(struct verb_place *p, const struct verb_words *w, struct err_text *e)
 {
 	uint8_t memory[DB_ACCOUNT_NAME_MAX];
 	struct span name = span_of(memory, 0), line;
@@ -324,15 +328,15 @@ static int account_list(struct admin_place *p, const struct admin_words *w, stru
 
 int admin_account(int argc, char **argv)
 {
-	static const struct admin_verb verbs[] = {
-		{ "add", "account add", ADMIN_TAKES_SECRET | ADMIN_TAKES_SENDER | ADMIN_TAKES_QUOTA,
-		  1, "one name", judge_add, account_add },
-		{ "list", "account list", ADMIN_TAKES_JSON, 0, "no name", NULL, account_list },
-		{ "remove", "account remove", 0, 1, "one name", NULL, account_remove },
-		{ "password", "account password", ADMIN_TAKES_SECRET, 1, "one name", NULL,
+	static const struct verb verbs[] = {
+		{ "add", "account add", VERB_TAKES_SECRET | ADMIN_TAKES_SENDER | ADMIN_TAKES_QUOTA,
+		  1, 1, "one name", judge_add, account_add },
+		{ "list", "account list", VERB_TAKES_JSON, 0, 0, "no name", NULL, account_list },
+		{ "remove", "account remove", 0, 1, 1, "one name", NULL, account_remove },
+		{ "password", "account password", VERB_TAKES_SECRET, 1, 1, "one name", NULL,
 		  account_password },
 		{ .name = NULL },
 	};
 
-	return admin_verbs("add, list, remove or password", verbs, argc, argv);
+	return verb_choose(&admin_program, "add, list, remove or password", verbs, argc, argv);
 }

@@ -9,7 +9,7 @@
 #include "store/ids.h"
 
 /* The new key's number to stdout; and what is still to be done where a daemon runs. */
-static int key_rotate(struct admin_place *p, const struct admin_words *w, struct err_text *e)
+static int key_rotate(struct verb_place *p, const struct verb_words *w, struct err_text *e)
 {
 	uint16_t number;
 	long daemon;
@@ -38,7 +38,7 @@ static void print_key(uint16_t number, bool current, uint64_t messages, bool jso
 		       current ? ", and new ones" : "");
 }
 
-static int key_list(struct admin_place *p, const struct admin_words *w, struct err_text *e)
+static int key_list(struct verb_place *p, const struct verb_words *w, struct err_text *e)
 {
 	uint64_t messages[DB_KEYS];
 	struct ids *ids;
@@ -62,11 +62,11 @@ static int key_list(struct admin_place *p, const struct admin_words *w, struct e
 
 int admin_key(int argc, char **argv)
 {
-	static const struct admin_verb verbs[] = {
-		{ "rotate", "key rotate", 0, 0, "no argument", NULL, key_rotate },
-		{ "list", "key list", ADMIN_TAKES_JSON, 0, "no argument", NULL, key_list },
+	static const struct verb verbs[] = {
+		{ "rotate", "key rotate", 0, 0, 0, "no argument", NULL, key_rotate },
+		{ "list", "key list", VERB_TAKES_JSON, 0, 0, "no argument", NULL, key_list },
 		{ .name = NULL },
 	};
 
-	return admin_verbs("rotate or list", verbs, argc, argv);
+	return verb_choose(&admin_program, "rotate or list", verbs, argc, argv);
 }
