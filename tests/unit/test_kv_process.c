@@ -6,6 +6,8 @@
 #include <cmocka.h>
 
 #include <signal.h>
+#include <stdio.h>
+#include <stdio.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 
@@ -241,6 +243,65 @@ static void test_file_limit(void **state)
 	kv_read_end(txn);
 }
 
+/* Puts N octets at KEY and claims them before. What came of the claim. */
+static int claim_and_put(struct kvtest *f, struct kv *kv, const char *key, size_t n)
+{
+	static uint8_t data[1 << 20];
+	struct kv_txn *txn;
+	int rc;
+
+	CHECK(kv_write_begin(kv, &txn) == 0);
+	rc = kv_claim(txn, n);
+	if (rc < 0) {
+		kv_write_abort(txn);
+		return rc;
+	}
+	CHECK(kv_put(txn, f->t[T_TWO], span_str(key), span_of(data, n)) == 0);
+	CHECK(kv_write_commit(txn) == 0);
+	return 0;
+}
+
+/* What claims is refused while who does not is served, until what is removed has made room. */
+static void reserve_child(struct kvtest *f, int fd)
+{
+	struct kv *kv = kvtest_child_open(f, &(struct kv_options){ .reserve = 1 << 20 });
+	struct rlimit limit = { .rlim_cur = 4 << 20, .rlim_max = RLIM_INFINITY };
+	struct kv_txn *txn;
+	char key[16];
+	int n = 0;
+
+	(void)fd;
+	signal(SIGXFSZ, SIG_IGN);
+	CHECK(claim_and_put(f, kv, "first", 100) == 0);
+	CHECK(setrlimit(RLIMIT_FSIZE, &limit) == 0);
+	do
+		snprintf(key, sizeof key, "%d", n++);
+	while (claim_and_put(f, kv, key, 200000) == 0);
+	/* Two octets for one, the reserve, and what there is besides. */
+	CHECK(n > 5 && n < 20);
+	CHECK(claim_and_put(f, kv, "large", 200000) == ERR_FULL);
+	for (int i = 0; i < 4; i++) {
+		snprintf(key, sizeof key, "%d", i);
+		CHECK(kv_write_begin(kv, &txn) == 0);
+		CHECK(kv_delete(txn, f->t[T_TWO], span_str(key)) == 0);
+		CHECK(kv_write_commit(txn) == 0);
+	}
+	CHECK(claim_and_put(f, kv, "large", 200000) == 0);
+	limit.rlim_cur = RLIM_INFINITY;
+	CHECK(setrlimit(RLIMIT_FSIZE, &limit) == 0);
+	CHECK(claim_and_put(f, kv, "larger", 1000000) == 0);
+	kv_close(kv);
+}
+
+static void test_reserve(void **state)
+{
+	struct kvtest *f = *state;
+	int fd;
+	pid_t pid = kvtest_child(f, reserve_child, &fd);
+
+	kvtest_child_done(pid, fd);
+}
+
 /* Sanitizers take address space of their own, so this cannot be tried under them. */
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 #ifdef __has_feature
@@ -291,6 +352,7 @@ int main(void)
 		FIXTURE_TEST(test_readers_full),
 		FIXTURE_TEST(test_map_full),
 		FIXTURE_TEST(test_file_limit),
+		FIXTURE_TEST(test_reserve),
 		FIXTURE_TEST(test_address_space),
 	};
 
