@@ -150,6 +150,7 @@ const char *entry_flags(const struct entry *x, uint64_t now_us, char out[ENTRY_F
 static int print_json(const struct app *app, const struct entry *x, const char *flags)
 {
 	const struct config_account *a = app_by_identity(app, x->item.account);
+	struct mailbox recipient;
 	char text[1024];
 	struct show_json j;
 
@@ -158,6 +159,9 @@ static int print_json(const struct app *app, const struct entry *x, const char *
 	show_json_time(&j, "time", x->item.received_us);
 	show_json_text(&j, "sender", x->notice.sender);
 	show_json_bool(&j, "verified", x->verified);
+	if (wire_mailbox_to_name(&x->notice.recipient, &recipient) == 0) {
+		show_json_text(&j, "recipient", span_str(recipient.text));
+	}
 	show_json_number(&j, "size", x->notice.size);
 	show_json_text(&j, "subject", span_str(entry_field(x, "Subject", text, sizeof text)));
 	show_json_text(&j, "flags", span_str(flags));

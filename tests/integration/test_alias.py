@@ -6,6 +6,7 @@ import json
 import harness
 import wire
 from agents import Agent, fresh
+from people import Case
 
 # builds: asan
 
@@ -167,6 +168,19 @@ class Alias(Agent):
                 self.assertRegex(done.stderr, r"\Aim2000-notify: [^\n]+\n\Z")
                 self.assertIn(said, done.stderr)
         self.assertEqual(self.aliases(), {"info@b.example": ["bob@b.example"]})
+
+
+class Reader(Case):
+    def test_list(self):
+        """Bob sees which of his addresses a message came to."""
+        self.two()
+        self.b.admin("alias", "add", "info@b.example", "bob@b.example")
+        text = "From: alice@a.example\r\nSubject: {}\r\n\r\nHello.\r\n"
+        for name in ("bob", "info", "bob+shop"):
+            sent = self.alice.json("send", "--to", name + "@b.example", stdin=text.format(name))
+            self.settled(sent[0]["url"])
+        self.assertEqual([m["recipient"] for m in self.bob.json("list")],
+                         ["bob@b.example", "info@b.example", "bob+shop@b.example"])
 
 
 if __name__ == "__main__":
