@@ -2,6 +2,7 @@
  * one message's records say of it. */
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/name.h"
 #include "message/digest.h"
 #include "store/db.h"
@@ -152,8 +153,9 @@ const char *db_message_fault(const struct db_message *m)
 		return "its ids are of a key that can be none";
 	if (m->submitted_us > m->expires_us || m->release_us > m->expires_us)
 		return "its times are not in order";
+	/* A little later while a command changes all deliveries. */
 	if ((m->state == DB_STORED || m->state == DB_HELD) &&
-	    (m->sweep_us == 0 || m->sweep_us > m->expires_us))
+	    (m->sweep_us == 0 || m->sweep_us / CLOCK_HOUR_US > m->expires_us / CLOCK_HOUR_US + 1))
 		return "it is not to be swept when it expires";
 	if (name_parse_mailbox(m->sender, &sender) != 0)
 		return "its sender is no mailbox";
