@@ -48,6 +48,7 @@ class Cuts(submissions.Msoap):
     def cuts(self, work, settle, step=1):
         """WORK(n) again and again: the store ends at the first call that changes its file, at
         the second, ... until WORK is through. After each end SETTLE(n). STEP 2: at every other."""
+        step *= 1 if harness.sanitizer() == "plain" else 3
         for n in range(1 + SEED % step, MOST, step):
             self.disk.stop_at(n, SEED + n)
             try:
@@ -196,8 +197,10 @@ class Round(Cuts):
             told = [subject(x["header"]) for x in self.wait_listed(len(released), name)]
             self.assertEqual(sorted(told), sorted(released))
         with self.store.originator("alice") as client:
-            for draft in drafts[len(released) + 1:]:
-                self.assertEqual(set(submissions.statuses(client, draft.id).values()), {"held"})
+            for draft in drafts:
+                if draft.name not in released:
+                    self.assertEqual(set(submissions.statuses(client, draft.id).values()),
+                                     {"held"})
 
     def test_cancel(self):
         """In several transactions: all of it, once it has begun."""
