@@ -316,10 +316,13 @@ class Reload(Case):
         self.assertLess(done["expires"] / 1e6, time.time() + 3700)
         said = self.a.reread("done")
         self.assertNotIn("restart-wanted", said)
-        self.a.set(workers="7", sessions="9")
+        self.a.set(workers="7", sessions="9", route="c.example rnasp 127.0.0.1:1",
+                   dns_server="127.0.0.1:53")
         said = self.a.reread("done")
         self.assertIn("event=restart-wanted key=workers ", said)
         self.assertIn("event=restart-wanted key=sessions ", said)
+        self.assertIn("event=restart-wanted key=route ", said)
+        self.assertIn("event=restart-wanted key=dns-server ", said)
         self.assertNotIn("key=domain", said)
 
     def test_values_of_the_agent(self):
