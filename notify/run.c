@@ -151,7 +151,10 @@ static struct tls_options tls_of(const struct config *c)
 /* To senders' stores: they are not told whose agent this is. */
 static struct tls_options pull_tls_of(const struct config *c)
 {
-	return (struct tls_options) { .ca_file = c->ca_file };
+	return (struct tls_options) {
+		.ca_file = c->ca_file,
+		.early_octets = c->early_data ? EARLY_OCTETS : 0,
+	};
 }
 
 static struct fetcher_settings pull_settings_of(const struct config *c)
