@@ -38,14 +38,28 @@ static bool verify(const struct policy_source *source, intake_covers *covers, vo
 	return covers(ctx, mailbox_domain(&source->sender)) && covers(ctx, source->store);
 }
 
-/* What is known without the database of a source that N notifications come from. */
+static bool same_source(const struct policy_source *a, const struct policy_source *b)
+{
+	return strcmp(mailbox_domain(&a->sender), mailbox_domain(&b->sender)) == 0 &&
+	       strcmp(a->store, b->store) == 0;
+}
+
+/*
+ * What is known without the database of a source that N notifications come from. BEFORE: what was
+ * found of the same one in this batch, or NULL; a flood of one source is looked at once a command.
+ */
 static void look(struct intake_batch *b, const struct policy_source *source, size_t n,
-                 intake_covers *covers, void *ctx, struct intake_source *out)
+                 intake_covers *covers, void *ctx, const struct intake_source *before,
+                 struct intake_source *out)
 {
 	const char *origin = mailbox_domain(&source->sender);
 	unsigned wait_s = 0;
 
-	out->verified = verify(source, covers, ctx);
+	out->verified = before != NULL ? before->verified : verify(source, covers, ctx);
+	if (before != NULL && (before->later || !before->verified)) {
+		out->later = before->later;
+		return;
+	}
 	if (b->flood != NULL && (out->verified || !b->local)) {
 		wait_s = flood_unknown_wait(b->flood, out->verified ? origin : NULL,
 		                            &b->submitter.address);
@@ -100,14 +114,20 @@ static int look_up(struct intake_batch *b)
 static int judge(struct intake_batch *b, intake_covers *covers, void *ctx)
 {
 	struct wire_list rest = b->command.u.notify.notifications;
-	struct policy_source source;
+	const struct intake_source *before = NULL;
+	struct policy_source source, last;
 	struct wire_notification n;
 	bool any = false;
 	size_t recipients;
 
 	for (size_t i = 0; next_source(b, &rest, i, &n, &recipients); i++) {
 		if (policy_source(&n, &source) == 0) {
-			look(b, &source, recipients, covers, ctx, &b->sources[i]);
+			bool same = before != NULL && same_source(&source, &last);
+
+			look(b, &source, recipients, covers, ctx, same ? before : NULL,
+			     &b->sources[i]);
+			before = &b->sources[i];
+			last = source;
 		}
 		any = any || in_question(b, &b->sources[i]);
 	}
