@@ -28,6 +28,8 @@ struct submitting {
 	enum submitting_phase phase;
 	struct service_waiter waiter; /* PREPARING: for a number */
 	bool waits_number;
+	struct loop_timer *pause; /* PREPARING: while another session has the submissionId */
+	unsigned pauses;          /* so far; only the first envelope of a cut submission has any */
 	struct submission_options options; /* PREPARING */
 	struct submission *submission;
 	bool complete;               /* PREPARING: answered before, nothing to send */

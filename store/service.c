@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "session/daemon.h"
 #include "session/waiters.h"
+#include "store/inhand.h"
 #include "store/notifier.h"
 #include "store/quota.h"
 #include "store/scan.h"
@@ -58,9 +59,12 @@ int service_init(struct service *x, struct settings *s)
 	if (err != 0)
 		return err;
 	err = quota_create(&x->quota);
+	if (err == 0)
+		err = inhand_create(&x->inhand);
 	if (err == 0 && pthread_mutex_init(&x->settings_lock, NULL) != 0)
 		err = ERR_INTERNAL;
 	if (err != 0) {
+		inhand_free(x->inhand);
 		quota_free(x->quota);
 		waiters_free(x->watchers);
 		return err;
@@ -78,6 +82,8 @@ void service_release(struct service *x)
 	x->watchers = NULL;
 	quota_free(x->quota);
 	x->quota = NULL;
+	inhand_free(x->inhand);
+	x->inhand = NULL;
 	pthread_mutex_destroy(&x->settings_lock);
 }
 

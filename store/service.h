@@ -20,6 +20,7 @@
 #include "store/ids.h"
 #include "store/mailroom.h"
 
+struct inhand;
 struct notifier;
 struct quota;
 struct scan;
@@ -58,8 +59,8 @@ void settings_drop(struct settings *s); /* NULL is fine */
 /* The store's domain that speaks for mail of SENDER_DOMAIN: the same one, else the first. */
 const char *settings_domain_for(const struct settings *s, const char *sender_domain);
 
-/* One a process. The members are borrowed, but for settings, watchers and quota, and outlive every
- * thread. */
+/* One a process. The members are borrowed, but for settings, watchers, quota and inhand, and
+ * outlive every thread. */
 struct service {
 	struct db *db;
 	struct ids *ids;
@@ -68,6 +69,7 @@ struct service {
 	struct notifier *notifier;  /* NULL: nobody notifies (tests) */
 	struct waiters *watchers;   /* by account: who waits for its changes. The service's own */
 	struct quota *quota;        /* what submissions under way were promised. The service's own */
+	struct inhand *inhand;      /* submissions with a submissionId. The service's own */
 	atomic_bool blobs_to_sweep; /* octets were given up: the sweep shall look */
 	pthread_mutex_t settings_lock;
 	struct settings *settings;

@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "store/deposit.h"
+#include "store/inhand.h"
 
 #define BATCH_MIN (4 * (size_t)DB_BLOCK)      /* handed to the writer when it is idle for us */
 #define BATCH_MAX (16 * (size_t)DB_BLOCK)     /* collected at most while it is busy */
@@ -26,6 +27,7 @@ struct submission {
 	struct writer_job job; /* first */
 	struct loop_task task;
 	struct submission_options o;
+	struct inhand_entry inhand; /* with a submissionId */
 	enum phase phase;
 	bool flying;         /* the job is at the writer */
 	bool posted;         /* the task is at the loop */
@@ -54,6 +56,8 @@ static void free_submission(struct submission *s)
 	scan_leaves_free(&s->leaves);
 	addressees_free(&s->o.to);
 	quota_drop(s->o.share);
+	if (s->o.has_submission_id)
+		inhand_remove(s->o.worker->service->inhand, &s->inhand);
 	free(s->fill);
 	free(s->fly);
 	free(s);
@@ -577,6 +581,12 @@ int submission_create(const struct submission_options *options, struct submissio
 		loop_post(options->worker->loop, &s->task);
 	}
 	s->o = *options;
+	if (options->has_submission_id) {
+		s->inhand.account = options->account;
+		memcpy(s->inhand.submission_id, options->submission_id,
+		       sizeof(s->inhand.submission_id));
+		inhand_add(options->worker->service->inhand, &s->inhand);
+	}
 	*out = s;
 	return 0;
 fail_scan:

@@ -6,11 +6,20 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "message/digest.h"
+#include "store/inhand.h"
 #include "store/mailroom.h"
 #include "store/originator_state.h"
 
 /* Recipients and lists whose statuses fit into the answer, at 3 octets each. */
 #define MAX_NAMED (SERVICE_LIST_OCTETS / 3)
+
+/* How often, and after how many microseconds, an envelope looks whether the session that had its
+ * submissionId before is done: together the time in which a store sees that a connection was
+ * closed, and writes what came on it. A client that vanished without a word is not waited for. */
+#define PAUSES_MAX 200
+#define PAUSE_US 5000
+
+#define OTHER_MESSAGE "another message was submitted with this submissionId"
 
 /* --- the end of a submission ------------------------------------------------------------- */
 
@@ -20,6 +29,8 @@ static void give_up(struct submitting *s, struct service_worker *w, bool keep)
 	if (s->waits_number)
 		service_number_forget(w, &s->waiter);
 	s->waits_number = false;
+	loop_timer_free(s->pause);
+	s->pause = NULL;
 	submission_drop(s->submission, keep);
 	s->submission = NULL;
 	addressees_free(&s->options.to);
@@ -352,6 +363,21 @@ static int look_up(struct originator *o, const uint8_t id[16], struct known *k)
 	return err;
 }
 
+/* Nothing is left to send. */
+static void answer_complete(struct originator *o, const struct known *k)
+{
+	struct submitting *s = &o->submitting;
+
+	addressees_free(&s->options.to);
+	quota_drop(s->options.share);
+	s->options.share = NULL;
+	s->complete = true;
+	s->number = k->number;
+	s->key = k->key;
+	s->expires_us = k->expires_us;
+	answer_envelope(o, k->size);
+}
+
 /* The statuses of the envelope's recipients are the answer's from here on. */
 static void take_statuses(struct submitting *s)
 {
@@ -368,27 +394,69 @@ static void take_statuses(struct submitting *s)
 static void repeat(struct originator *o, const struct msoap_submit_envelope *e,
                    const struct known *k)
 {
-	struct submitting *s = &o->submitting;
 	int err;
 
 	if ((e->has_size && e->size != k->size) ||
 	    (e->has_digest && memcmp(e->digest, k->digest, sizeof(k->digest)) != 0)) {
-		refuse(o, WIRE_STATUS_DIGEST_MISMATCH,
-		       "another message was submitted with this submissionId");
+		refuse(o, WIRE_STATUS_DIGEST_MISMATCH, OTHER_MESSAGE);
 		return;
 	}
-	err = read_addressees(o, e, &s->options.to);
+	err = read_addressees(o, e, &o->submitting.options.to);
 	if (err != 0) {
 		refuse_trouble(o, err);
 		return;
 	}
-	take_statuses(s);
-	addressees_free(&s->options.to);
-	s->complete = true;
-	s->number = k->number;
-	s->key = k->key;
-	s->expires_us = k->expires_us;
-	answer_envelope(o, k->size);
+	take_statuses(&o->submitting);
+	answer_complete(o, k);
+}
+
+/* All is checked: to the submission. */
+static void go_on(struct originator *o, const struct known *k)
+{
+	struct submitting *s = &o->submitting;
+
+	s->options.number = k->number;
+	s->options.stored = k->size;
+	s->options.key = k->number != 0 ? k->key : ids_current(o->worker->service->ids);
+	if (k->number != 0)
+		begin(o);
+	else
+		take_number(o);
+}
+
+static bool in_other_hands(const struct originator *o)
+{
+	const struct submission_options *p = &o->submitting.options;
+
+	return p->has_submission_id &&
+	       inhand_has(o->worker->service->inhand, p->account, p->submission_id);
+}
+
+/* Looks again at what another session, which may be over now, had of the submissionId. */
+static void pause_over(void *ctx)
+{
+	struct originator *o = ctx;
+	struct submitting *s = &o->submitting;
+	struct known k = { 0 };
+	uint64_t size = s->options.expected_octets;
+	int err;
+
+	if (++s->pauses < PAUSES_MAX && in_other_hands(o)) {
+		loop_timer_start(s->pause, PAUSE_US);
+		return;
+	}
+	err = look_up(o, s->options.submission_id, &k);
+	if (err != 0 && err != ERR_NOT_FOUND)
+		refuse_trouble(o, err);
+	else if (size != 0 && (size < k.size || (k.complete && size != k.size)))
+		refuse(o, WIRE_STATUS_DIGEST_MISMATCH, "that submissionId had another size");
+	else if (k.complete && s->options.has_digest &&
+	         memcmp(s->options.digest, k.digest, sizeof(k.digest)) != 0)
+		refuse(o, WIRE_STATUS_DIGEST_MISMATCH, OTHER_MESSAGE);
+	else if (k.complete)
+		answer_complete(o, &k);
+	else
+		go_on(o, &k);
 }
 
 /* A submission that is new, or that goes on. */
@@ -403,13 +471,11 @@ static void start(struct originator *o, const struct msoap_submit_envelope *e,
 		return;
 	}
 	take_statuses(s);
-	s->options.number = k->number;
-	s->options.stored = k->size;
-	s->options.key = k->number != 0 ? k->key : ids_current(o->worker->service->ids);
-	if (k->number != 0)
-		begin(o);
+	s->pauses = 0;
+	if (in_other_hands(o) && loop_timer_create(o->worker->loop, pause_over, o, &s->pause) == 0)
+		loop_timer_start(s->pause, PAUSE_US);
 	else
-		take_number(o);
+		go_on(o, k);
 }
 
 void submitting_envelope(struct originator *o, const struct msoap_command *c)

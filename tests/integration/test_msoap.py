@@ -127,6 +127,26 @@ class Resumption(Msoap):
     def test_cut_off(self):
         self.cut(kill=False)
 
+    def test_back_at_once(self):
+        """Who closes and says the envelope again has the id and the whole blocks of before,
+        although the store may not have seen the end, nor written what came until then."""
+        self.two()
+        for i in range(40):
+            size = (65536, 131072, 200000, 300000)[i % 4]
+            s = self.submission(f"back-{i}", 400000)
+            first, received = None, 0
+            for _ in range(2):
+                with self.store.originator("alice") as client:
+                    self.say(s, client)
+                    done = client.recv().expect("ok")
+                    self.assertEqual(done.data["received"], received)
+                    self.assertIn(first, (None, done.data["id"]))
+                    first = done.data["id"]
+                    if received == 0:
+                        client.call("submitChunk", isLast=False, offset=0,
+                                    data=s["octets"][:size]).expect("ok")
+                        received = size // 65536 * 65536
+
     def test_store_killed(self):
         self.cut(kill=True)
 
