@@ -270,7 +270,7 @@ int cmd_policy(struct app *app, int argc, char **argv)
 		w = (struct wanted) { WIRE_POLICY_ADD, word[1], word[2] };
 	} else if (n == 3 && strcmp(word[0], "remove") == 0) {
 		w = (struct wanted) { WIRE_POLICY_REMOVE, word[1], word[2] };
-	} else if (n == 1) {
+	} else if (n == 1 && strcmp(word[0], "add") != 0 && strcmp(word[0], "remove") != 0) {
 		w.table = word[0];
 	} else if (n != 0) {
 		return program_usage(APP_PROGRAM,

@@ -112,6 +112,7 @@ class Policy(Case):
                 self.assertIn(said, done.stderr)
         for words, said in ((("block",), "wants mailboxes"), (("allow", "x"), "is no mailbox"),
                             (("unblock", "@"), "is no mailbox"),
+                            (("policy", "add"), "policy wants"),
                             (("policy", "add", "blacklist"), "policy wants")):
             with self.subTest(words):
                 self.only(self.bob.run(*words, status=2), said)
