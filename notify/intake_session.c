@@ -9,10 +9,28 @@
 #include "session/daemon.h"
 #include "wire/frame.h"
 
+/*
+ * So many commands of which nothing is taken, beyond those of which something is, are answered at
+ * once; each further one this late, and none is read meanwhile. So a flood costs next to nothing,
+ * and the other sessions of the worker keep their latency.
+ */
+#define REFUSALS_AT_ONCE 16
+#define REFUSAL_LATE_US 250000
+
+/* What refuses a command: the results in BATCH, or else ERROR. */
+struct refusal {
+	struct intake_batch *batch;
+	int error;       /* of intake_create; ERR_AGAIN: too much from this address */
+	unsigned wait_s; /* with ERR_AGAIN: for how long */
+};
+
 struct intake {
 	struct server_session *session;
 	struct app_worker *worker;
 	struct intake_batch *pending; /* at the writer, or NULL */
+	unsigned refusals;            /* commands refused beyond those taken, at least 0 */
+	struct refusal late;          /* is said when TIMER fires */
+	struct loop_timer *timer;     /* NULL until it is needed */
 };
 
 int intake_open(struct server_session *s, struct app_worker *worker, void **state)
@@ -41,6 +59,8 @@ static void intake_close(void *state)
 	if (in->pending != NULL) {
 		in->pending->session = NULL;
 	}
+	loop_timer_free(in->timer);
+	intake_free(in->late.batch); /* was counted when it came */
 	free(in);
 }
 
@@ -156,7 +176,9 @@ static void batch_done(struct writer_job *job, int result)
 	finish((struct intake_batch *)job, result);
 }
 
-static void refuse(struct server_session *s, int error)
+/* --- refusals ------------------------------------------------------------------------------- */
+
+static void refuse(struct server_session *s, int error, unsigned wait_s)
 {
 	switch (error) {
 	case ERR_MALFORMED:
@@ -169,9 +191,57 @@ static void refuse(struct server_session *s, int error)
 		server_reply_error(s, WIRE_STATUS_TOO_BIG, true,
 		                   "at most 256 notifications in one command", -1, false);
 		break;
+	case ERR_AGAIN:
+		server_reply_error(s, WIRE_STATUS_TRY_LATER, true,
+		                   "too many notifications from your address", (int)wait_s, false);
+		break;
 	default:
 		server_reply_error(s, WIRE_STATUS_TRY_LATER, true, NULL, 60, false);
 	}
+}
+
+/* The timer's; or at once. */
+static void say_refusal(void *ctx)
+{
+	struct intake *in = ctx;
+	struct refusal r = in->late;
+
+	in->late = (struct refusal) { 0 };
+	if (r.batch != NULL) {
+		reply(in->session, r.batch, 0);
+		intake_free(r.batch);
+	} else {
+		refuse(in->session, r.error, r.wait_s);
+	}
+}
+
+/* Nothing of the command is taken: says so, now or late. R's batch is taken over. */
+static void turn_away(struct intake *in, struct refusal r)
+{
+	in->late = r;
+	if (in->refusals < REFUSALS_AT_ONCE) {
+		in->refusals++;
+		say_refusal(in);
+	} else if (in->timer == NULL && loop_timer_create(server_loop(in->session), say_refusal,
+	                                                  in, &in->timer) != 0) {
+		say_refusal(in);
+	} else {
+		loop_timer_start(in->timer, REFUSAL_LATE_US);
+	}
+}
+
+/* --- commands ------------------------------------------------------------------------------- */
+
+/* B needs no writer. A withdrawal of what is not there any more is no refusal. */
+static void settled(struct intake *in, struct intake_batch *b)
+{
+	if (b->command.kind == RNASP_WITHDRAW && b->n > 0) {
+		finish(b, 0);
+		return;
+	}
+	log_batch(b, 0);
+	count(b->app, b);
+	turn_away(in, (struct refusal) { .batch = b });
 }
 
 static void intake_command(void *state, struct span body, uint64_t total)
@@ -192,22 +262,22 @@ static void intake_command(void *state, struct span body, uint64_t total)
 		atomic_fetch_add_explicit(&app->counts.results[WIRE_NOTIFY_TRY_LATER], 1,
 		                          memory_order_relaxed);
 		app_count(&app->counts.answered[WIRE_NOTIFY_TRY_LATER], 1);
-		server_reply_error(in->session, WIRE_STATUS_TRY_LATER, true,
-		                   "too many notifications from your address", (int)wait_s, false);
+		turn_away(in, (struct refusal) { .error = ERR_AGAIN, .wait_s = wait_s });
 		return;
 	}
 	r = intake_create(&place, remote ? &submitter : NULL, body, covers,
 	                  server_stream(in->session), &b);
 	if (r != 0) {
-		refuse(in->session, r);
+		turn_away(in, (struct refusal) { .error = r });
 		return;
 	}
 	b->app = app;
 	b->session = in;
 	if (intake_settled(b)) {
-		finish(b, 0);
+		settled(in, b);
 		return;
 	}
+	in->refusals -= in->refusals > 0; /* no more: an origin at its rate has a little taken */
 	b->job.done = batch_done;
 	in->pending = b;
 	writer_submit(in->worker->writer, &b->job);

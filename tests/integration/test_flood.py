@@ -18,12 +18,14 @@ from agents import Agent, fresh
 
 ROUNDS = 5      # of each kind, in turns
 EACH = 15       # notifications of a round
+PAUSE = 0.03    # between them, so that the flood has its turns
 BATCH = 50      # notifications of one command of the flood
 CONNECTIONS = 8
 WINDOW = 4      # commands under way on one of its connections
-# How many times longer it may take: the goal is 2, where the flood does not run on the machine's
-# own two cores and the two origins do not meet in one worker (make bench). Above this it starves.
-LIMIT = 40
+ENOUGH = CONNECTIONS * BATCH    # refusals that show that it floods: they come late
+# How many times longer it may take: the goal is 2, which make bench measures. A median of some
+# milliseconds on a machine that does other things as well is left more room.
+LIMIT = 10
 
 
 def flood(port, ca, cert, key, sender):
@@ -71,6 +73,7 @@ class Flood(Agent):
             began = time.monotonic()
             self.send(store, identity)
             took.append(time.monotonic() - began)
+            time.sleep(PAUSE)
         return statistics.median(took)
 
     def compare(self, flooding, refusal, store):
@@ -81,9 +84,9 @@ class Flood(Agent):
             calm.append(self.latency(store))
             before = self.refused(refusal)
             flooding.send_signal(signal.SIGCONT)
-            harness.wait_for("it floods", lambda: self.refused(refusal) > before + 20 * BATCH)
+            harness.wait_for("it floods", lambda: self.refused(refusal) > before + ENOUGH)
             beside.append(self.latency(store))
-            self.assertGreater(self.refused(refusal), before + 20 * BATCH)
+            self.assertGreater(self.refused(refusal), before + ENOUGH)
             self.assertIsNone(flooding.poll())
         return statistics.median(beside) / statistics.median(calm)
 

@@ -10,8 +10,10 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "notify/app.h"
 #include "notify_fixture.h"
 #include "wire/frame.h"
@@ -315,6 +317,142 @@ static void test_cut_wait(void **state)
 	agent_wait_ended(a, COUNT(x));
 }
 
+/* --- refusals ------------------------------------------------------------------------------- */
+
+#define AT_ONCE 16
+#define LATE_US 250000
+
+/* Of what is sent from now on nothing is taken, or all for those who are there. */
+static void agent_keep_unverified(struct agent *a, bool keep)
+{
+	struct app_settings *settings = calloc(1, sizeof *settings);
+
+	assert_non_null(settings);
+	settings->policy = app_settings(&a->app)->policy;
+	settings->policy.keep_unverified = keep;
+	app_settings_replace(&a->app, settings);
+}
+
+static const struct note few[] = { { "bob", 1, 0 }, { "bob", 2, 0 }, { "bob", 3, 0 } };
+
+/* N refusals, each asked for once the one before is there. */
+static void refused(struct agent_session *x, size_t n)
+{
+	uint8_t result;
+
+	for (size_t i = 0; i < n; i++) {
+		peer_send_notify(x, few, 1);
+		peer_receive_results(x, &result, 1);
+		assert_int_equal(result, WIRE_NOTIFY_UNVERIFIED);
+	}
+}
+
+static uint64_t refused_us(struct agent_session *x, size_t n)
+{
+	uint64_t begun_us = clock_mono_us();
+
+	refused(x, n);
+	return clock_mono_us() - begun_us;
+}
+
+/* The first are answered at once, all others late; but one more for each that is taken. */
+static void test_late_refusals(void **state)
+{
+	struct agent *a = *state;
+	struct agent_session *in = agent_intake(a, 0);
+
+	agent_mailbox(a, "bob");
+	agent_keep_unverified(a, false);
+	assert_true(refused_us(in, AT_ONCE) < AT_ONCE * LATE_US);
+	assert_true(refused_us(in, 2) >= 2 * LATE_US);
+	assert_true(refused_us(agent_intake(a, 0), AT_ONCE) < AT_ONCE * LATE_US);
+	agent_keep_unverified(a, true);
+	for (uint32_t mark = 1; mark <= AT_ONCE + 1; mark++) {
+		peer_notify(in, "bob", mark);
+		if (mark == AT_ONCE - 1) {
+			agent_keep_unverified(a, false);
+			assert_true(refused_us(in, AT_ONCE - 1) < AT_ONCE * LATE_US);
+			assert_true(refused_us(in, 1) >= LATE_US);
+			agent_keep_unverified(a, true);
+		}
+	}
+	agent_keep_unverified(a, false);
+	assert_true(refused_us(in, 2) < AT_ONCE * LATE_US);
+	assert_true(refused_us(in, 1) >= LATE_US);
+}
+
+/* What else takes nothing counts as well: commands without notifications, or unknown ones. */
+static void test_late_others(void **state)
+{
+	static const uint8_t unknown[] = { 0, 0, 0, 6, 0xa1, 4, 0xa0, 2, 0xbe, 0 };
+	struct agent *a = *state;
+	struct agent_session *in = agent_intake(a, 0);
+	uint64_t begun_us = clock_mono_us();
+
+	for (size_t i = 0; i < AT_ONCE / 2; i++) {
+		peer_send_notify(in, few, 0);
+		peer_receive_results(in, NULL, 0);
+		peer_send_raw(in, unknown, sizeof unknown);
+		assert_true(peer_receive(in).n > 0);
+	}
+	assert_true(clock_mono_us() - begun_us < AT_ONCE * LATE_US);
+	begun_us = clock_mono_us();
+	peer_send_raw(in, unknown, sizeof unknown);
+	assert_true(peer_receive(in).n > 0);
+	assert_true(clock_mono_us() - begun_us >= LATE_US);
+}
+
+/* Pipelined commands wait for the one before, and are answered in order. */
+static void test_late_in_order(void **state)
+{
+	struct agent *a = *state;
+	struct agent_session *in = agent_intake(a, 0), *other = agent_intake(a, 0);
+	uint64_t begun_us;
+	uint8_t results[3];
+
+	agent_mailbox(a, "bob");
+	agent_keep_unverified(a, false);
+	refused(in, AT_ONCE);
+	begun_us = clock_mono_us();
+	for (size_t n = 1; n <= COUNT(few); n++) {
+		peer_send_notify(in, few, n);
+	}
+	agent_wait_commands(a, AT_ONCE + 1);
+	refused(other, 1); /* nobody else waits */
+	for (size_t n = 1; n <= COUNT(few); n++) {
+		peer_receive_results(in, results, n);
+		assert_true(clock_mono_us() - begun_us >= n * LATE_US);
+	}
+}
+
+/* The session ends while a refusal is due, by the peer, the daemon, or in order. */
+static void test_cut_refusal(void **state)
+{
+	struct agent *a = *state;
+	struct agent_session *x[3];
+	struct rnasp_response r;
+	struct span body;
+	uint8_t result;
+
+	agent_keep_unverified(a, false);
+	for (size_t i = 0; i < COUNT(x); i++) {
+		x[i] = agent_intake(a, 0);
+		refused(x[i], AT_ONCE);
+		peer_send_notify(x[i], few, 1);
+		agent_wait_commands(a, (unsigned)(i + 1) * (AT_ONCE + 1));
+	}
+	agent_hang_up(x[0]);
+	agent_kill(x[1]);
+	agent_shutdown(x[2]);
+	peer_receive_results(x[2], &result, 1);
+	assert_int_equal(result, WIRE_NOTIFY_UNVERIFIED);
+	body = peer_receive(x[2]);
+	assert_int_equal(rnasp_response_decode(body, body.n, &r), 0);
+	assert_int_equal(r.status, WIRE_STATUS_SERVICE_SHUTDOWN);
+	peer_expect_end(x[2]);
+	agent_wait_ended(a, COUNT(x));
+}
+
 /* A list that the client does not read, then the end. */
 static void test_cut_answer(void **state)
 {
@@ -360,6 +498,10 @@ int main(void)
 		CASE(test_cut_job),
 		CASE(test_cut_wait),
 		CASE(test_cut_answer),
+		CASE(test_late_refusals),
+		CASE(test_late_others),
+		CASE(test_late_in_order),
+		CASE(test_cut_refusal),
 #undef CASE
 	};
 
