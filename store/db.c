@@ -58,8 +58,12 @@ int db_present(const char *dir, struct err_text *e)
 	               errno == ENOENT ? " (im2000-store init makes a data directory)" : "");
 }
 
-/* Brings DB to this program's schema. A step for each change of the layout goes into a table here
- * (session/migrate.h); there was none yet. */
+/* Records were not sealed in schema 1; they are read as they are, and sealed when they change. */
+static const struct migrate_step steps[] = {
+	{ .from = 1 },
+};
+
+/* Brings DB to this program's schema: a step for each change of the layout (session/migrate.h). */
 static int schema_check(struct db *db, const char *dir, const struct db_options *options,
                         struct err_text *e)
 {
@@ -76,6 +80,8 @@ static int schema_check(struct db *db, const char *dir, const struct db_options 
 		.meta = db->table[DB_META],
 		.lead = span_of(lead, sizeof lead),
 		.schema = DB_SCHEMA,
+		.steps = steps,
+		.n_steps = sizeof steps / sizeof steps[0],
 		.ctx = db,
 	};
 
@@ -232,12 +238,12 @@ int db_put_mark(struct db *db, struct kv_txn *t, enum db_table table, const stru
 int db_put_number(struct db *db, struct kv_txn *t, enum db_table table, struct span key,
                   uint64_t v, size_t octets)
 {
-	uint8_t record[9];
+	uint8_t record[9 + RECORD_SEAL];
 	struct record_writer w;
 	struct span value;
 	int rc;
 
-	record_begin(&w, record, sizeof record, DB_RECORD);
+	record_begin(&w, record, sizeof record, span_of(NULL, 0), DB_RECORD);
 	if (octets == 4)
 		record_put32(&w, (uint32_t)v);
 	else
@@ -287,7 +293,7 @@ int db_number32_decode(struct span value, uint32_t *out)
 {
 	struct record_reader r;
 
-	record_open(&r, value, DB_RECORD);
+	record_open(&r, value, span_of(NULL, 0), DB_RECORD);
 	*out = record_get32(&r);
 	return record_end(&r);
 }
@@ -296,7 +302,7 @@ int db_number64_decode(struct span value, uint64_t *out)
 {
 	struct record_reader r;
 
-	record_open(&r, value, DB_RECORD);
+	record_open(&r, value, span_of(NULL, 0), DB_RECORD);
 	*out = record_get64(&r);
 	return record_end(&r);
 }
@@ -305,7 +311,7 @@ int db_mark_decode(struct span value)
 {
 	struct record_reader r;
 
-	record_open(&r, value, DB_RECORD);
+	record_open(&r, value, span_of(NULL, 0), DB_RECORD);
 	return record_end(&r);
 }
 

@@ -5,8 +5,8 @@
 #include "store/db_table.h"
 
 #define ACCOUNT_RECORD 1
-/* version, hash, quota, created, length of the name, length of the senders */
-#define ACCOUNT_FIXED (1 + PASSWORD_HASH_SIZE + 8 + 8 + 1 + 2)
+/* version, hash, quota, created, length of the name, length of the senders, seal */
+#define ACCOUNT_FIXED (1 + PASSWORD_HASH_SIZE + 8 + 8 + 1 + 2 + RECORD_SEAL)
 
 int db_account_decode(struct span key, struct span value, struct db_account *out)
 {
@@ -16,7 +16,7 @@ int db_account_decode(struct span key, struct span value, struct db_account *out
 	if (key.n != 4)
 		return ERR_MALFORMED;
 	out->number = kv_get_u32(key.p);
-	record_open(&r, value, ACCOUNT_RECORD);
+	record_open(&r, value, key, ACCOUNT_RECORD);
 	record_get_copy(&r, out->hash.octets, sizeof out->hash.octets);
 	out->quota_octets = record_get64(&r);
 	out->created_us = record_get64(&r);
@@ -25,8 +25,7 @@ int db_account_decode(struct span key, struct span value, struct db_account *out
 	return record_end(&r);
 }
 
-int db_account_by_number(struct db *db, struct kv_txn *t, uint32_t number,
-                         struct db_account *out)
+int db_account_by_number(struct db *db, struct kv_txn *t, uint32_t number, struct db_account *out)
 {
 	struct db_key key = db_key32(number);
 	struct span value;
@@ -43,8 +42,8 @@ int db_account_by_number(struct db *db, struct kv_txn *t, uint32_t number,
 }
 
 /* The account that the entry NAME -> VALUE of the table of names leads to. */
-static int account_of_entry(struct db *db, struct kv_txn *t, struct span name,
-                            struct span value, struct db_account *out)
+static int account_of_entry(struct db *db, struct kv_txn *t, struct span name, struct span value,
+                            struct db_account *out)
 {
 	uint32_t number;
 	int rc;
@@ -101,12 +100,12 @@ static int account_number(struct db *db, struct kv_txn *t, uint32_t *out)
 	return db_meta_put(db, t, DB_META_ACCOUNTS, next + 1);
 }
 
-static int account_encode(const struct db_account *a, struct span name, uint8_t *p, size_t cap,
-                          struct span *out)
+static int account_encode(const struct db_account *a, struct span key, struct span name, uint8_t *p,
+                          size_t cap, struct span *out)
 {
 	struct record_writer w;
 
-	record_begin(&w, p, cap, ACCOUNT_RECORD);
+	record_begin(&w, p, cap, key, ACCOUNT_RECORD);
 	record_put_octets(&w, a->hash.octets, sizeof a->hash.octets);
 	record_put64(&w, a->quota_octets);
 	record_put64(&w, a->created_us);
@@ -140,16 +139,18 @@ int db_account_put(struct db *db, struct kv_txn *t, struct db_account *a)
 			return rc;
 		name = old.name;
 	}
-	rc = account_encode(a, name, octets, sizeof octets, &record);
-	if (rc == 0 && number == 0) {
+	if (number == 0) {
 		rc = account_number(db, t, &number);
 		key = db_key32(number);
 		if (rc == 0)
 			rc = db_put_number(db, t, DB_ACCOUNT_NAME, name, number, 4);
 		if (rc == 0)
 			rc = db_put_number(db, t, DB_USAGE, db_key_span(&key), 0, 8);
+		if (rc != 0)
+			return rc;
 	}
 	key = db_key32(number);
+	rc = account_encode(a, db_key_span(&key), name, octets, sizeof octets, &record);
 	if (rc == 0)
 		rc = db_put(db, t, DB_ACCOUNT, &key, record);
 	if (rc == 0)

@@ -5,7 +5,7 @@
 #include "store/db_table.h"
 
 #define BLOB_RECORD 1
-#define BLOB_SIZE (1 + 4 + 8 + 32)
+#define BLOB_SIZE (1 + 4 + 8 + 32 + RECORD_SEAL)
 
 void db_extent_write(const struct db_extent *x, uint8_t out[DB_EXTENT_SIZE])
 {
@@ -42,7 +42,7 @@ int db_blob_decode(struct span key, struct span value, struct db_blob *out)
 	if (key.n != 8)
 		return ERR_MALFORMED;
 	out->number = kv_get_u64(key.p);
-	record_open(&r, value, BLOB_RECORD);
+	record_open(&r, value, key, BLOB_RECORD);
 	out->references = record_get32(&r);
 	out->size = record_get64(&r);
 	record_get_copy(&r, out->digest, sizeof out->digest);
@@ -57,7 +57,7 @@ static int blob_write(struct db *db, struct kv_txn *t, const struct db_blob *b)
 	struct span record;
 	int rc;
 
-	record_begin(&w, octets, sizeof octets, BLOB_RECORD);
+	record_begin(&w, octets, sizeof octets, db_key_span(&key), BLOB_RECORD);
 	record_put32(&w, b->references);
 	record_put64(&w, b->size);
 	record_put_octets(&w, b->digest, sizeof b->digest);

@@ -391,7 +391,7 @@ static void check_change(struct check *c, struct span key, struct span value)
 	struct db_message m;
 	uint64_t message;
 
-	if (db_change_decode(value, &message, &index) != 0) {
+	if (db_change_decode(key, value, &message, &index) != 0) {
 		say_damaged(c, DB_CHANGE, key);
 		return;
 	}

@@ -23,7 +23,7 @@ int db_delivery_decode(struct span key, struct span value, struct db_delivery *o
 		return ERR_MALFORMED;
 	out->message = kv_get_u64(key.p);
 	out->index = kv_get_u32(key.p + 8);
-	record_open(&r, value, DELIVERY_RECORD);
+	record_open(&r, value, key, DELIVERY_RECORD);
 	out->notification = record_get8(&r);
 	out->read = record_get8(&r);
 	flags = record_get8(&r);
@@ -71,7 +71,7 @@ int db_delivery_put(struct db *db, struct kv_txn *t, const struct db_delivery *d
 	struct span record;
 	int rc;
 
-	record_begin(&w, octets, sizeof octets, DELIVERY_RECORD);
+	record_begin(&w, octets, sizeof octets, db_key_span(&key), DELIVERY_RECORD);
 	record_put8(&w, d->notification);
 	record_put8(&w, d->read);
 	record_put8(&w, (uint8_t)((d->pinned ? FLAG_PINNED : 0) |
@@ -90,11 +90,11 @@ int db_delivery_put(struct db *db, struct kv_txn *t, const struct db_delivery *d
 
 /* --- changes --------------------------------------------------------------------------- */
 
-int db_change_decode(struct span value, uint64_t *message, uint32_t *index)
+int db_change_decode(struct span key, struct span value, uint64_t *message, uint32_t *index)
 {
 	struct record_reader r;
 
-	record_open(&r, value, CHANGE_RECORD);
+	record_open(&r, value, key, CHANGE_RECORD);
 	*message = record_get64(&r);
 	*index = record_get32(&r);
 	return record_end(&r);
@@ -120,7 +120,7 @@ static int change_last(struct db *db, struct kv_txn *t, uint32_t account, uint64
 int db_change_add(struct db *db, struct kv_txn *t, uint32_t account, uint64_t message,
                   uint32_t index)
 {
-	uint8_t octets[1 + 8 + 4];
+	uint8_t octets[1 + 8 + 4 + RECORD_SEAL];
 	struct record_writer w;
 	struct span record;
 	struct db_key key;
@@ -129,13 +129,13 @@ int db_change_add(struct db *db, struct kv_txn *t, uint32_t account, uint64_t me
 
 	if (rc != 0)
 		return rc;
-	record_begin(&w, octets, sizeof octets, CHANGE_RECORD);
+	key = db_key32_64(account, now > last ? now : last + 1);
+	record_begin(&w, octets, sizeof octets, db_key_span(&key), CHANGE_RECORD);
 	record_put64(&w, message);
 	record_put32(&w, index);
 	rc = record_done(&w, &record);
 	if (rc != 0)
 		return rc;
-	key = db_key32_64(account, now > last ? now : last + 1);
 	return db_put_rising(db, t, DB_CHANGE, &key, record);
 }
 
@@ -154,7 +154,7 @@ int db_change_next(struct db *db, struct kv_txn *t, uint32_t account, uint64_t a
 	if (kv_get_u32(key.p) != account)
 		return ERR_NOT_FOUND;
 	*cursor = kv_get_u64(key.p + 4);
-	return db_change_decode(value, message, index) == 0 ? 0 : db_damaged(DB_CHANGE, key);
+	return db_change_decode(key, value, message, index) == 0 ? 0 : db_damaged(DB_CHANGE, key);
 }
 
 /* Deletes the entry ACCOUNT, CURSOR if it is below BELOW and its account has a later one. How

@@ -6,7 +6,7 @@
 #include "store/db_table.h"
 
 #define JOB_RECORD 1
-#define JOB_MAX (16 + NAME_DOMAIN_MAX)
+#define JOB_MAX (16 + NAME_DOMAIN_MAX + RECORD_SEAL)
 #define JOB_KEY 21
 
 int db_job_decode(struct span key, struct span value, struct db_job *out)
@@ -24,7 +24,7 @@ int db_job_decode(struct span key, struct span value, struct db_job *out)
 	if (kind != DB_JOB_NOTIFY && kind != DB_JOB_WITHDRAW)
 		return ERR_MALFORMED;
 	out->kind = (enum db_job_kind)kind;
-	record_open(&r, value, JOB_RECORD);
+	record_open(&r, value, key, JOB_RECORD);
 	out->count = record_get32(&r);
 	out->attempts = record_get16(&r);
 	out->account = record_get32(&r);
@@ -45,7 +45,7 @@ int db_job_put(struct db *db, struct kv_txn *t, const struct db_job *job)
 	struct span record;
 	int rc;
 
-	record_begin(&w, octets, sizeof octets, JOB_RECORD);
+	record_begin(&w, octets, sizeof octets, db_key_span(&key), JOB_RECORD);
 	record_put32(&w, job->count);
 	record_put16(&w, job->attempts);
 	record_put32(&w, job->account);

@@ -13,7 +13,7 @@
 #define MESSAGE_RECORD 1
 #define CONTENT_RECORD 1
 #define MESSAGE_MAX (160 + NAME_MAILBOX_MAX)
-#define CONTENT_FIXED (1 + 4 * 4)
+#define CONTENT_FIXED (1 + 4 * 4 + RECORD_SEAL)
 
 enum { FLAG_FORGOTTEN = 1, FLAG_FREED = 2, FLAG_SUBMISSION_ID = 4, FLAGS_ALL = 7 };
 
@@ -28,7 +28,7 @@ int db_message_decode(struct span key, struct span value, struct db_message *out
 	if (key.n != 8)
 		return ERR_MALFORMED;
 	out->number = kv_get_u64(key.p);
-	record_open(&r, value, MESSAGE_RECORD);
+	record_open(&r, value, key, MESSAGE_RECORD);
 	state = record_get8(&r);
 	flags = record_get8(&r);
 	out->key = record_get16(&r);
@@ -57,9 +57,10 @@ int db_message_decode(struct span key, struct span value, struct db_message *out
 
 static int message_encode(const struct db_message *m, uint8_t *p, size_t cap, struct span *out)
 {
+	struct db_key key = db_key64(m->number);
 	struct record_writer w;
 
-	record_begin(&w, p, cap, MESSAGE_RECORD);
+	record_begin(&w, p, cap, db_key_span(&key), MESSAGE_RECORD);
 	record_put8(&w, (uint8_t)m->state);
 	record_put8(&w, (uint8_t)((m->forgotten ? FLAG_FORGOTTEN : 0) | (m->freed ? FLAG_FREED : 0) |
 	                          (m->has_submission_id ? FLAG_SUBMISSION_ID : 0)));
@@ -85,7 +86,7 @@ int db_content_decode(struct span value, struct db_message *out)
 {
 	struct record_reader r;
 
-	record_open(&r, value, CONTENT_RECORD);
+	record_open(&r, value, span_of(NULL, 0), CONTENT_RECORD);
 	out->excerpt = record_get_text32(&r);
 	out->structure = record_get_text32(&r);
 	out->parts = record_get_text32(&r);
@@ -188,7 +189,7 @@ static int put_encode(struct put *p)
 	p->memory = malloc(n + p->old_extents.n);
 	if (p->memory == NULL)
 		return ERR_NOMEM;
-	record_begin(&w, p->memory, n, CONTENT_RECORD);
+	record_begin(&w, p->memory, n, span_of(NULL, 0), CONTENT_RECORD);
 	record_put_text32(&w, m->excerpt);
 	record_put_text32(&w, m->structure);
 	record_put_text32(&w, m->parts);

@@ -13,7 +13,7 @@
 #include "store/record.h"
 
 #define DB_FILE "store.mdb"
-#define DB_SCHEMA 1 /* raised with every change that an older program could not read */
+#define DB_SCHEMA 2 /* raised with every change that an older program could not read */
 
 enum db_table {
 	DB_META,         /* name -> number */
@@ -107,7 +107,7 @@ int db_mark_decode(struct span value);
 int db_message_decode(struct span key, struct span value, struct db_message *out);
 int db_content_decode(struct span value, struct db_message *out); /* fills its four spans */
 int db_delivery_decode(struct span key, struct span value, struct db_delivery *out);
-int db_change_decode(struct span value, uint64_t *message, uint32_t *index);
+int db_change_decode(struct span key, struct span value, uint64_t *message, uint32_t *index);
 int db_job_decode(struct span key, struct span value, struct db_job *out);
 
 struct db_blob {

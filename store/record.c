@@ -1,5 +1,7 @@
 #include "store/record.h"
 
+#include <zlib.h>
+
 #include "base/kv.h"
 
 /* Room for N octets, or NULL when the record is full. */
@@ -16,10 +18,15 @@ static uint8_t *record_room(struct record_writer *w, size_t n)
 	return at;
 }
 
-void record_begin(struct record_writer *w, uint8_t *p, size_t cap, uint8_t version)
+static uint32_t crc_of(uint32_t before, struct span s)
 {
-	*w = (struct record_writer){ .p = p, .cap = cap };
-	record_put8(w, version);
+	return s.n == 0 ? before : (uint32_t)crc32_z(before, s.p, s.n);
+}
+
+void record_begin(struct record_writer *w, uint8_t *p, size_t cap, struct span key, uint8_t version)
+{
+	*w = (struct record_writer) { .p = p, .cap = cap, .key_crc = crc_of(0, key) };
+	record_put8(w, version | RECORD_SEALED);
 }
 
 void record_put8(struct record_writer *w, uint8_t v)
@@ -86,18 +93,36 @@ void record_put_text32(struct record_writer *w, struct span s)
 	record_put_octets(w, s.p, s.n);
 }
 
-int record_done(const struct record_writer *w, struct span *out)
+int record_done(struct record_writer *w, struct span *out)
 {
+	record_put32(w, w->full ? 0 : crc_of(w->key_crc, span_of(w->p, w->n)));
 	if (w->full)
 		return ERR_TOO_BIG;
 	*out = span_of(w->p, w->n);
 	return 0;
 }
 
-void record_open(struct record_reader *r, struct span record, uint8_t version)
+/* Takes the seal off the record. Whether it is right. */
+static bool seal_right(struct span *record, struct span key)
 {
-	*r = (struct record_reader){ .rest = record };
-	if (record_get8(r) != version) {
+	struct span sealed;
+
+	if (record->n < 1 + RECORD_SEAL)
+		return false;
+	sealed = span_of(record->p, record->n - RECORD_SEAL);
+	if (kv_get_u32(sealed.p + sealed.n) != crc_of(crc_of(0, key), sealed))
+		return false;
+	*record = sealed;
+	return true;
+}
+
+void record_open(struct record_reader *r, struct span record, struct span key, uint8_t version)
+{
+	bool sealed = record.n > 0 && (record.p[0] & RECORD_SEALED) != 0;
+	bool right = !sealed || seal_right(&record, key);
+
+	*r = (struct record_reader) { .rest = record };
+	if (!right || record_get8(r) != (sealed ? version | RECORD_SEALED : version)) {
 		r->bad = true;
 		r->rest = span_of(NULL, 0);
 	}

@@ -3,7 +3,7 @@
 # and which hardening flags the compiler knows for its architecture. CC comes from make.
 set -eu
 
-packages='libuv lmdb libcares inih openssl libidn2'
+packages='libuv lmdb libcares inih openssl libidn2 zlib'
 cc=${CC:-gcc}
 
 pkg-config --print-errors --exists $packages

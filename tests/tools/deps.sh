@@ -7,7 +7,7 @@
 set -u
 
 packages_build='gcc libc6-dev make pkg-config libuv1-dev liblmdb-dev libc-ares-dev libinih-dev
-	libssl-dev libidn2-dev'
+	libssl-dev libidn2-dev zlib1g-dev'
 # The versioned runtime is the one of Debian's default clang.
 packages_test='libcmocka-dev clang libclang-rt-14-dev libconvert-asn1-perl asn1c nsd
 	mandoc python3 openssl util-linux procps binutils'

@@ -3,7 +3,7 @@
 /*
  * The check finds damage by hand to any table: of a store that was filled by submissions, each
  * record is taken away, each octet of each key is changed, a record is added to each table, and
- * each octet of the records is changed, but for those that nothing else in the store tells.
+ * each octet of the records is changed.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -147,68 +147,7 @@ static void miss(const char *what, enum db_table table, size_t entry, size_t at)
 	missed++;
 }
 
-/* --- what nothing else tells --------------------------------------------------------------- */
-
-/* Ranges of records, the last octet too; as docs/storage.md has them. */
-enum when { ALWAYS, WHEN_FREED, WHEN_SWEPT };
-static const struct {
-	enum db_table table;
-	size_t from, to;
-	enum when when;
-} untold_values[] = {
-	{ DB_META, 1, 8, ALWAYS },             /* higher than any that was given */
-	{ DB_ACCOUNT, 1, 68, ALWAYS },         /* hash, quota, when it was made */
-	{ DB_ACCOUNT, 77, SIZE_MAX, ALWAYS },  /* senders (the name is "alice") */
-	{ DB_MESSAGE, 4, 4, ALWAYS },          /* another key */
-	{ DB_MESSAGE, 9, 32, ALWAYS },         /* times, as long as they are in order */
-	{ DB_MESSAGE, 49, 64, ALWAYS },        /* size said ahead, size of the header */
-	{ DB_MESSAGE, 41, 48, WHEN_FREED },    /* what is of octets that are gone */
-	{ DB_MESSAGE, 73, 104, WHEN_FREED },
-	{ DB_MESSAGE, 106, SIZE_MAX, ALWAYS }, /* sender, where it still is a mailbox */
-	{ DB_BLOB, 5, 44, WHEN_SWEPT },
-	{ DB_DELIVERY, 4, 23, ALWAYS },        /* attempts and times */
-	{ DB_DELIVERY, 25, SIZE_MAX, ALWAYS }, /* mailbox, diagnostic */
-	{ DB_CHANGE, 7, 8, ALWAYS },           /* another message of the account */
-	{ DB_CHANGE, 9, 12, ALWAYS },
-	{ DB_JOB, 5, 6, ALWAYS },              /* attempts */
-};
-
-/* The texts of a content record, but for the last one, the extents. */
-static bool in_text(const struct entry *x, size_t at)
-{
-	size_t from = 1;
-
-	for (int i = 0; i < 3; i++) {
-		size_t n = kv_get_u32(x->value + from);
-
-		if (at >= from + 4 && at < from + 4 + n)
-			return true;
-		from += 4 + n;
-	}
-	return false;
-}
-
-/* Whether nothing else in the store says what octet AT of the record is. */
-static bool untold(enum db_table table, const struct entry *x, size_t at)
-{
-	for (size_t i = 0; i < sizeof(untold_values) / sizeof(untold_values[0]); i++) {
-		enum when when = untold_values[i].when;
-		bool freed = table == DB_MESSAGE && (x->value[2] & 2) != 0;
-		bool swept = table == DB_BLOB && kv_get_u32(x->value + 1) == 0;
-
-		if (untold_values[i].table == table && at >= untold_values[i].from &&
-		    at <= untold_values[i].to &&
-		    (when == ALWAYS || (when == WHEN_FREED && freed) || (when == WHEN_SWEPT && swept)))
-			return true;
-	}
-	return table == DB_CONTENT && in_text(x, at);
-}
-
-/* The same of a key: a job may be due later than its deliveries; when a change was. */
-static bool untold_key(enum db_table table, size_t at)
-{
-	return (table == DB_JOB && at < 8) || (table == DB_CHANGE && at >= 4);
-}
+/* --- damage -------------------------------------------------------------------------------- */
 
 /* A store of before has no leaf hashes, nothing leads to a change, and a number that is not kept
  * is one. */
@@ -226,8 +165,6 @@ static void damage_entry(enum db_table table, struct entry *x, size_t i)
 		miss("deletion", table, i, 0);
 	put(table, x->key, x->key_n, x->value, x->value_n);
 	for (size_t at = 0; at < x->key_n; at++) {
-		if (untold_key(table, at))
-			continue;
 		memcpy(key, x->key, x->key_n);
 		key[at] ^= 0x11;
 		put(table, x->key, x->key_n, NULL, 0);
@@ -240,8 +177,6 @@ static void damage_entry(enum db_table table, struct entry *x, size_t i)
 	for (size_t at = 0; at < x->value_n; at++) {
 		if (at == HEAD && x->value_n > 2 * HEAD && table == DB_BLOCK_DATA)
 			at = x->value_n - HEAD;
-		if (untold(table, x, at))
-			continue;
 		memcpy(copy, x->value, x->value_n);
 		copy[at] ^= 0x11;
 		put(table, x->key, x->key_n, copy, x->value_n);
