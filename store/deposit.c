@@ -26,11 +26,11 @@ static int check(const struct deposit *d, struct kv_txn *t, const struct db_mess
 		if (err != 0 && err != ERR_NOT_FOUND)
 			return err;
 	}
-	if (d->stored > 0) {
+	if (d->held > 0) {
 		err = db_message_get(d->db, t, d->number, &old);
 		if (err != 0)
 			return err;
-		if (old.state != DB_RECEIVING || old.size_octets != d->stored)
+		if (old.state != DB_RECEIVING || old.size_octets != d->held)
 			return ERR_EXISTS;
 		used = db_message_usage(&old);
 	}
@@ -88,7 +88,7 @@ static int put_octets(const struct deposit *d, struct kv_txn *t, const uint8_t *
 		                   span_of(d->octets.p + at, n < DB_BLOCK ? n : DB_BLOCK));
 	}
 	/* The one block of a small message needs none: its leaf is the digest. */
-	if (err == 0 && d->leaves != NULL && size > DB_BLOCK)
+	if (err == 0 && d->leaves != NULL && d->leaves->n > 0 && size > DB_BLOCK)
 		err = db_leaf_put(d->db, t, d->number, (uint32_t)(d->stored / DB_BLOCK),
 		                  (const uint8_t(*)[DIGEST_SIZE])d->leaves->hash, d->leaves->n);
 	return err;
@@ -200,7 +200,7 @@ int deposit_message(const struct deposit_message *d, struct kv_txn *t)
 	return err != 0 ? err : deposit_recipients(&recipients, t);
 }
 
-int deposit_undo(struct db *db, struct kv_txn *t, uint64_t number, uint64_t stored)
+int deposit_undo(struct db *db, struct kv_txn *t, uint64_t number, uint64_t held)
 {
 	struct db_message m;
 	int err = db_message_get(db, t, number, &m);
@@ -209,7 +209,7 @@ int deposit_undo(struct db *db, struct kv_txn *t, uint64_t number, uint64_t stor
 		return 0;
 	if (err != 0)
 		return err;
-	if (m.state != DB_RECEIVING || m.size_octets != stored)
+	if (m.state != DB_RECEIVING || m.size_octets != held)
 		return 0;
 	return db_message_remove(db, t, number, DEPOSIT_JOB_DELIVERIES);
 }

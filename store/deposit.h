@@ -21,13 +21,15 @@ struct deposit {
 	uint64_t expected_octets;     /* 0: not said */
 	const uint8_t *submission_id; /* 16 octets; NULL: none */
 	uint64_t now_us, expires_us;
-	uint64_t stored;    /* octets that earlier deposits of this submission put */
+	uint64_t held;      /* octets that earlier deposits of this submission put; of those, */
+	uint64_t stored;    /* the whole blocks. What is behind them is put again with OCTETS */
 	struct span octets; /* those from there on */
 	const struct scan_leaves *leaves; /* of their blocks; NULL: not known */
 };
 
 /*
- * Puts whole blocks of a message that is still coming; it stays for RESUME_US.
+ * Puts octets of a message that is still coming, none too; it stays for RESUME_US. When they end
+ * within a block, nothing can follow but a resumption.
  * 0; ERR_TOO_BIG (over the account's quota), ERR_EXISTS (this submissionId is
  * going on, or finished, elsewhere), ERR_NOT_FOUND (the account, or what was
  * stored, is gone), or an error of db.h.
@@ -63,6 +65,6 @@ int deposit_recipients(const struct deposit_recipients *d, struct kv_txn *t);
  * Takes back what deposit_blocks put, unless the submission went on elsewhere.
  * 0; ERR_AGAIN: some went, call again in another transaction.
  */
-int deposit_undo(struct db *db, struct kv_txn *t, uint64_t number, uint64_t stored);
+int deposit_undo(struct db *db, struct kv_txn *t, uint64_t number, uint64_t held);
 
 #endif

@@ -56,15 +56,28 @@ void inhand_remove(struct inhand *h, struct inhand_entry *e)
 	pthread_mutex_unlock(&h->lock);
 }
 
-bool inhand_has(struct inhand *h, uint32_t account, const uint8_t submission_id[16])
+/* The first with that id that is not BUT. */
+static bool find(struct inhand *h, uint32_t account, const uint8_t submission_id[16],
+                 const struct inhand_entry *but)
 {
 	const struct inhand_entry *e;
 
 	pthread_mutex_lock(&h->lock);
 	e = h->places[submission_id[0]];
-	while (e != NULL && (e->account != account || memcmp(e->submission_id, submission_id,
-	                                                     sizeof(e->submission_id)) != 0))
+	while (e != NULL &&
+	       (e == but || e->account != account ||
+	        memcmp(e->submission_id, submission_id, sizeof(e->submission_id)) != 0))
 		e = e->next;
 	pthread_mutex_unlock(&h->lock);
 	return e != NULL;
+}
+
+bool inhand_has(struct inhand *h, uint32_t account, const uint8_t submission_id[16])
+{
+	return find(h, account, submission_id, NULL);
+}
+
+bool inhand_alone(struct inhand *h, const struct inhand_entry *e)
+{
+	return !find(h, e->account, e->submission_id, e);
 }

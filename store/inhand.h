@@ -25,5 +25,7 @@ void inhand_remove(struct inhand *h, struct inhand_entry *e);
 /* True when some submission of ACCOUNT has this id. What a submission left in the database stands
  * there before its entry goes. */
 bool inhand_has(struct inhand *h, uint32_t account, const uint8_t submission_id[16]);
+/* True when no other submission than E has its id. */
+bool inhand_alone(struct inhand *h, const struct inhand_entry *e);
 
 #endif

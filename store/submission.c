@@ -34,7 +34,8 @@ struct submission {
 	bool dropped, keep;  /* nobody's any more; see submission_drop */
 	bool begun;          /* there may be something in the database */
 	bool foreign;        /* and it has gone on without us: not ours to take back */
-	uint64_t stored;     /* octets in the database */
+	uint64_t held;       /* octets in the database; of those, */
+	uint64_t stored;     /* the whole blocks: those behind them are in `fill`, too */
 	uint64_t reread;     /* of those, how many the scan knows */
 	uint8_t *fill, *fly; /* what is collected; what is at the writer */
 	size_t fill_n, fill_cap, fly_n;
@@ -121,6 +122,7 @@ static void fill_deposit(const struct submission *s, struct deposit *d)
 		.submission_id = s->o.has_submission_id ? s->o.submission_id : NULL,
 		.now_us = s->now_us,
 		.expires_us = s->o.expires_us,
+		.held = s->held,
 		.stored = s->stored,
 		.octets = span_of(s->fly, s->fly_n),
 		.leaves = s->have_result ? &s->result.leaves : &s->leaves,
@@ -133,6 +135,8 @@ static int blocks_apply(struct writer_job *job, struct kv_txn *txn)
 	struct deposit d;
 
 	fill_deposit(s, &d);
+	if (d.stored + d.octets.n == 0)
+		d.expected_octets = 0; /* whoever may never come back reserves nothing */
 	return deposit_blocks(&d, txn, s->o.resume_us);
 }
 
@@ -153,7 +157,7 @@ static int land_apply(struct writer_job *job, struct kv_txn *txn)
 static int undo_apply(struct writer_job *job, struct kv_txn *txn)
 {
 	struct submission *s = (struct submission *)job;
-	int err = deposit_undo(s->o.worker->service->db, txn, s->o.number, s->stored);
+	int err = deposit_undo(s->o.worker->service->db, txn, s->o.number, s->held);
 
 	/* More is left: what went is to be committed all the same; `done` comes again. */
 	return err == ERR_AGAIN ? 0 : err;
@@ -213,13 +217,14 @@ static int load(struct submission *s, size_t n)
 	return 0;
 }
 
-/* Moves the whole blocks that are collected to where the writer takes them. 0, ERR_NOMEM,
- * ERR_INTERNAL. */
-static int load_blocks(struct submission *s)
+/* Moves the whole blocks that are collected to where the writer takes them, or, when they are the
+ * last before a cut, ALL that is. 0, ERR_NOMEM, ERR_INTERNAL. */
+static int load_blocks(struct submission *s, bool all)
 {
-	int err;
+	size_t whole = whole_blocks(s);
+	int err = 0;
 
-	if (s->scan == NULL) {
+	if (s->scan == NULL && whole > 0) {
 		s->scan = malloc(sizeof(*s->scan));
 		if (s->scan == NULL)
 			return ERR_NOMEM;
@@ -230,12 +235,23 @@ static int load_blocks(struct submission *s)
 			return err;
 		}
 	}
-	err = load(s, whole_blocks(s));
-	if (err == 0)
-		err = scan_feed(s->scan, span_of(s->fly, s->fly_n));
+	err = load(s, all ? s->fill_n : whole);
+	if (err == 0 && whole > 0)
+		err = scan_feed(s->scan, span_of(s->fly, whole));
 	scan_leaves_free(&s->leaves);
-	scan_take_leaves(s->scan, &s->leaves);
+	if (whole > 0)
+		scan_take_leaves(s->scan, &s->leaves);
 	return err;
+}
+
+/* Whether a cut leaves something to write: octets, or that this submissionId has its message. */
+static bool worth_keeping(struct submission *s)
+{
+	if (s->phase != OPEN)
+		return false;
+	if (s->begun || s->fill_n > 0)
+		return s->stored + s->fill_n > s->held;
+	return inhand_alone(s->o.worker->service->inhand, &s->inhand);
 }
 
 /* Nobody's any more, and nothing is under way: keeps, takes back, or just goes. */
@@ -244,7 +260,7 @@ static void dispose(struct submission *s)
 	if (s->phase == LANDED) {
 		free_submission(s);
 	} else if (s->keep && s->o.has_submission_id && s->phase != FAILED) {
-		if (s->phase == OPEN && whole_blocks(s) > 0 && load_blocks(s) == 0)
+		if (worth_keeping(s) && load_blocks(s, true) == 0)
 			submit(s, blocks_apply, last_blocks_done);
 		else
 			free_submission(s);
@@ -269,6 +285,7 @@ static void blocks_done(struct writer_job *job, int result)
 	s->flying = false;
 	if (result == 0) {
 		s->stored += s->fly_n;
+		s->held = s->stored;
 		s->fly_n = 0;
 	}
 	if (s->dropped) {
@@ -293,7 +310,7 @@ static void blocks_done(struct writer_job *job, int result)
 /* Hands the whole blocks that are collected to the writer. 0, ERR_NOMEM, ERR_INTERNAL. */
 static int launch(struct submission *s)
 {
-	int err = load_blocks(s);
+	int err = load_blocks(s, false);
 
 	if (err != 0)
 		return err;
@@ -505,6 +522,19 @@ void submission_end(struct submission *s)
 
 /* --- beginning --------------------------------------------------------------------------- */
 
+/* The octets behind the last whole block, which are collected again. */
+static int reread_rest(struct submission *s, struct kv_txn *t, const struct db_message *m)
+{
+	size_t n = (size_t)(s->held - s->stored);
+	int err = grow(s, n);
+
+	if (err == 0)
+		err = db_octets_copy(s->o.worker->service->db, t, m, s->stored, s->fill, n);
+	if (err == 0)
+		s->fill_n = n;
+	return err;
+}
+
 /* Reads on in what a former session stored. *MORE: it is not all yet. */
 static int reread_step(struct submission *s, bool *more)
 {
@@ -519,7 +549,7 @@ static int reread_step(struct submission *s, bool *more)
 	if (t == NULL)
 		return ERR_NOMEM;
 	err = db_message_get(db, t, s->o.number, &m);
-	if (err == 0 && (m.state != DB_RECEIVING || m.size_octets != s->stored))
+	if (err == 0 && (m.state != DB_RECEIVING || m.size_octets != s->held))
 		err = ERR_EXISTS;
 	while (err == 0 && s->reread < end && s->reread < s->stored) {
 		err = db_octets(db, t, &m, s->reread, &piece);
@@ -528,11 +558,15 @@ static int reread_step(struct submission *s, bool *more)
 		if (err == 0)
 			s->reread += piece.n;
 	}
-	/* Their leaf hashes are stored with them. */
-	scan_take_leaves(s->scan, &known);
-	scan_leaves_free(&known);
-	db_read_end(t);
+	if (s->scan != NULL) {
+		/* Their leaf hashes are stored with them. */
+		scan_take_leaves(s->scan, &known);
+		scan_leaves_free(&known);
+	}
 	*more = s->reread < s->stored;
+	if (err == 0 && !*more && s->held > s->stored)
+		err = reread_rest(s, t, &m);
+	db_read_end(t);
 	return err;
 }
 
@@ -566,7 +600,8 @@ int submission_create(const struct submission_options *options, struct submissio
 	if (s == NULL)
 		goto fail;
 	s->phase = OPEN;
-	s->stored = options->stored;
+	s->held = options->stored;
+	s->stored = options->stored / DB_BLOCK * DB_BLOCK;
 	if (s->stored > 0) {
 		s->scan = malloc(sizeof(*s->scan));
 		if (s->scan == NULL)
@@ -574,6 +609,8 @@ int submission_create(const struct submission_options *options, struct submissio
 		err = scan_begin(s->scan);
 		if (err != 0)
 			goto fail_scan;
+	}
+	if (options->resumed) {
 		s->begun = true;
 		s->phase = REREADING;
 		s->posted = true;

@@ -20,7 +20,7 @@ struct submission;
 #define SUBMISSION_NO_QUOTA "the account's quota does not leave room for it"
 
 enum submission_event {
-	SUBMISSION_READY, /* what was stored before has been read again: octets may come */
+	SUBMISSION_READY, /* resumed, and what was stored before has been read: octets may come */
 	SUBMISSION_ROOM,  /* submission_full has become false */
 	SUBMISSION_ENDED, /* after submission_end: durable with status ok */
 };
@@ -38,7 +38,8 @@ struct submission_options {
 	uint64_t resume_us;   /* for how long octets are kept for a submission that is cut off */
 	struct addressees to; /* taken over, also on failure; so is the share */
 	struct quota_share *share; /* of its account's quota; may be NULL */
-	uint64_t stored;      /* octets of it that are in the database already: READY follows */
+	bool resumed;         /* it is in the database already: READY follows */
+	uint64_t stored;      /* with so many octets */
 	/*
 	 * Never from inside a call. STATUS other than ok, whatever the event: the submission cannot
 	 * go on, submission_drop is all that is left. TEXT is for people.

@@ -302,7 +302,7 @@ static void begin(struct originator *o)
 	s->options.share = NULL;
 	if (err != 0)
 		refuse_trouble(o, err);
-	else if (s->options.stored == 0)
+	else if (!s->options.resumed)
 		answer_envelope(o, 0);
 	/* else READY follows */
 }
@@ -416,6 +416,7 @@ static void go_on(struct originator *o, const struct known *k)
 	struct submitting *s = &o->submitting;
 
 	s->options.number = k->number;
+	s->options.resumed = k->number != 0;
 	s->options.stored = k->size;
 	s->options.key = k->number != 0 ? k->key : ids_current(o->worker->service->ids);
 	if (k->number != 0)

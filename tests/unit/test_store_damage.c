@@ -57,7 +57,7 @@ static int setup(void **state)
 	rig_submit(&r, fd, people, span_str("A: b\r\n\r\nc"), id);
 	submit(fd, &cut, 2 * DB_BLOCK + 10, false);
 	close(fd);
-	rig_wait_used(&r, LARGE + 300 + 9 + 2 * DB_BLOCK);
+	rig_wait_used(&r, LARGE + 300 + 9 + 2 * DB_BLOCK + 10);
 	assert_int_equal(kv_write_begin(db_kv(r.service.db), &t), 0);
 	assert_int_equal(rig_find(&r, t, id, &m), 0);
 	m.state = DB_EXPIRED;

@@ -141,7 +141,7 @@ static void reserved(void **state)
 		                           .submission_id = "reserved",
 		                           .has_size = true,
 		                           .size = 900000 };
-	size_t held = 600000 / DB_BLOCK * DB_BLOCK;
+	size_t held = 600000;
 	uint8_t id[16];
 	int fd = rig_login(&r);
 
@@ -204,7 +204,7 @@ static void resumed_wrong(void **state)
 	struct msoap_submit_envelope e = { .has_submission_id = true,
 		                           .submission_id = "wrong",
 		                           .has_digest = true };
-	size_t n = 700000, held = 600000 / DB_BLOCK * DB_BLOCK;
+	size_t n = 700000, held = 600000;
 	uint8_t id[16];
 	int fd = rig_login(&r);
 
