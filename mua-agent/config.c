@@ -27,6 +27,9 @@ const struct conf_key config_keys[] = {
 	  .help = "whether a sender's store may be at a loopback or private address" },
 	{ .name = "early-data", .type = CONF_BOOL, .offset = AT(early_data), .initial = "yes",
 	  .help = "whether commands may go with the handshake, by tickets kept in data" },
+	{ .name = "fetch-via", .type = CONF_CHOICE, .offset = AT(fetch_via), .choices = via_words,
+	  .initial = "store",
+	  .help = "where messages of accounts are read that do not say it themselves" },
 	{ .name = NULL },
 };
 
@@ -42,7 +45,6 @@ const struct conf_key config_account_keys[] = {
 	{ .name = "notify-password-command", .type = CONF_TEXT, .offset = OF(notify_password_command),
 	  .help = "shell command that prints it" },
 	{ .name = "fetch-via", .type = CONF_CHOICE, .offset = OF(fetch_via), .choices = via_words,
-	  .initial = "store",
 	  .help = "whether messages are read at senders' stores or through the agent" },
 	{ .name = "store-domain", .type = CONF_TEXT, .offset = OF(store_domain_text),
 	  .help = "domain of the message store; default: the mailbox's" },
@@ -120,6 +122,7 @@ static int section_open(void *ctx, const char *title, const struct conf_key **ke
 		free(a);
 		return err_set(e, ERR_NOMEM, "out of memory");
 	}
+	a->fetch_via = c->fetch_via;
 	list[c->n_accounts++] = a;
 	*keys = config_account_keys;
 	*target = a;

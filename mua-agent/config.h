@@ -38,6 +38,7 @@ struct config {
 	struct conf_list route, dns_server;
 	bool allow_private;
 	bool early_data;
+	unsigned fetch_via; /* enum config_via: of accounts that do not say */
 	struct locate_route *routes;
 	size_t n_routes;
 	struct config_account *accounts; /* in the file's order; the first is the default */

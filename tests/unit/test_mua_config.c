@@ -88,6 +88,7 @@ static void test_all_keys(void **state)
 	                                     "route = a.example rnasp 127.0.0.1:4403\n"
 	                                     "route = a.example rnaqp [::1]:4404\n"
 	                                     "dns-server = 127.0.0.1:5353\ndns-server = ::1\n"
+	                                     "fetch-via = agent\n"
 	                                     "[account two words]\nmailbox = bob@b.example\n"
 	                                     "notify-domain = n.example\nnotify-login = bobby\n"
 	                                     "notify-password-file = secret\n"
@@ -107,7 +108,7 @@ static void test_all_keys(void **state)
 	assert_string_equal(a->identity, "bobby n.example");
 	assert_true(config_receives(a) && config_sends(a));
 	assert_int_equal(a->fetch_via, CONFIG_VIA_AGENT_OR_STORE);
-	assert_int_equal(c.accounts[1].fetch_via, CONFIG_VIA_STORE);
+	assert_int_equal(c.accounts[1].fetch_via, CONFIG_VIA_AGENT);
 
 	assert_int_equal(config_find(&c, NULL, &a, &e), 0);
 	assert_ptr_equal(a, &c.accounts[0]);
@@ -134,6 +135,7 @@ static void test_passwords(void **state)
 	                                     "[account none]\nmailbox = x@b.example\n"),
 	                &c, &e),
 	    0);
+	assert_int_equal(c.accounts[0].fetch_via, CONFIG_VIA_STORE);
 	assert_int_equal(config_notify_password(&c.accounts[0], password, &e), 0);
 	assert_string_equal(password, "sesame");
 	assert_int_equal(config_store_password(&c.accounts[0], password, &e), 0);
